@@ -2,10 +2,10 @@
 //! from a `Vec` of aligned blocks, so it needs no `unsafe`; the log fills it, the IO edge writes it.
 
 use crate::limits::LOG_BLOCK;
-use zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// One block. Invariant: its size and alignment are `LOG_BLOCK`.
-#[derive(FromZeros, IntoBytes, Immutable, KnownLayout, Clone, zerocopy::FromBytes)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone)]
 #[repr(C, align(4096))]
 struct Block([u8; LOG_BLOCK]);
 
