@@ -1,1 +1,156 @@
-//! (stub)
+//! Everything that crosses cores: two enums of messages and the immutable batch of committed transactions. Who sends
+//! and how it travels (a bounded lock-free queue, or a plain one on the same core) is the driver's business.
+
+use crate::ids::{ConnId, Origin, SessionId, ShardId, Zxid};
+use crate::metrics::ServerStats;
+use crate::tree::Effect;
+use crate::wire::{Identity, Op};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// From a shard to the member.
+#[derive(Debug)]
+pub enum ToMember {
+    /// A request that only the member can answer (see `Op::is_for_member`).
+    Request(ClientRequest),
+    /// A connect request. Answered by a `Committed` entry with `SessionChange::Opened` (new session) or by
+    /// `ToShard::Resumed`.
+    Connect(Connect),
+    /// Sessions heard from since the last touch message of this shard.
+    Touch(Vec<SessionId>),
+    /// A connection is gone; `session` is `SessionId::NONE` if it never had one. Frees the address's share.
+    Disconnected { origin: Origin, session: SessionId, address: IpAddr },
+    /// A four-letter word needs numbers of all shards and the member.
+    Ask { origin: Origin, question: Question },
+    /// A shard's part of an answer.
+    Part { ask: u64, part: ShardPart },
+}
+
+/// A write or sync, not yet decoded.
+#[derive(Debug)]
+pub struct ClientRequest {
+    pub origin: Origin,
+    pub session: SessionId,
+    pub xid: i32,
+    pub op: Op,
+    /// The record after the request header.
+    pub body: Box<[u8]>,
+    /// What the connection has proved to be.
+    pub identities: Arc<[Identity]>,
+}
+
+/// A client wants a session. The shard has already checked last zxid seen, password length and negotiated the timeout.
+#[derive(Debug)]
+pub struct Connect {
+    pub origin: Origin,
+    /// `SessionId::NONE` for a new one.
+    pub session: SessionId,
+    /// True if the password is that of the session.
+    pub password_ok: bool,
+    /// Negotiated.
+    pub timeout_ms: i32,
+}
+
+/// From the member to a shard.
+#[derive(Clone, Debug)]
+pub enum ToShard {
+    /// The next committed transactions, in zxid order. Every shard gets every batch.
+    Committed(Arc<Batch>),
+    /// The answer to a `Connect` of an existing session; `valid: false` refuses it.
+    Resumed { conn: ConnId, session: SessionId, timeout_ms: i32, valid: bool },
+    /// An answer that belongs to no transaction (sync, undecodable or refused write). Comes after all batches that
+    /// precede it in order.
+    Answer { conn: ConnId, answer: Answer },
+    /// Close this connection without a word: its session moved to another connection, or was refused.
+    Close { conn: ConnId, session: SessionId },
+    /// Give your part of an answer.
+    Ask { ask: u64, question: Question },
+    /// The whole answer to a four-letter word: send and close.
+    Text { conn: ConnId, text: Arc<str> },
+    /// Forget the counters.
+    ResetStats { connections: bool, server: bool },
+}
+
+/// The reply to one write or sync: its shard adds the header's zxid.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub xid: i32,
+    pub op: Op,
+    /// 0 or an error code.
+    pub err: i32,
+    /// The response record; empty with an error.
+    pub body: Box<[u8]>,
+    /// Close the connection after this reply (closeSession), or instead of it if `silent`.
+    pub close: bool,
+    /// No reply at all (the session moved).
+    pub silent: bool,
+}
+
+/// Committed transactions in zxid order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub txns: Vec<Committed>,
+}
+
+/// One committed transaction as trees and shards need it.
+#[derive(Debug)]
+pub struct Committed {
+    pub zxid: Zxid,
+    pub effects: Vec<Effect>,
+    /// Who waits for it.
+    pub answer: Option<(Origin, Answer)>,
+    pub session: Option<SessionChange>,
+}
+
+/// A session came or went with a transaction.
+#[derive(Clone, Debug)]
+pub enum SessionChange {
+    /// `origin` (if its connection still lives) gets the connect response.
+    Opened { session: SessionId, timeout_ms: i32, origin: Option<Origin> },
+    /// Any connection of it is closed, after its answer if it has one.
+    Closed { session: SessionId },
+}
+
+/// What a four-letter word or the admin interface wants to know from everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// stat, srvr, mntr, cons, wchs, wchc, wchp, dump, crst, srst, conf, dirs: one word each.
+    Srvr,
+    Stat,
+    Mntr,
+    Cons,
+    Wchs,
+    Wchc,
+    Wchp,
+    Dump,
+    Dirs,
+    Hash,
+    Crst,
+    Srst,
+}
+
+/// A shard's part of an answer; only what the question needs is filled.
+#[derive(Debug, Default)]
+pub struct ShardPart {
+    pub shard: ShardId,
+    pub stats: ServerStats,
+    /// Lines for cons and stat, one per connection.
+    pub connections: Vec<String>,
+    /// (session, path) of data watches, for wchc, wchp, wchs.
+    pub watches: Vec<(SessionId, String)>,
+    /// Number of watches in both tables, and of connections and paths with data watches.
+    pub watch_count: u64,
+    pub watching_connections: u64,
+    pub watched_paths: u64,
+    /// Data watches in total.
+    pub watches_total: u64,
+    /// (expiry in mono ms, address, session) per connection, for dump.
+    pub connection_expiry: Vec<(u64, String, SessionId)>,
+    /// Nodes, ephemerals and bytes of paths and data of this shard's tree (all trees agree).
+    pub node_count: u64,
+    pub ephemeral_count: u64,
+    pub data_bytes: u64,
+    pub applied: Zxid,
+    /// (session, paths) for dump.
+    pub ephemerals: Vec<(SessionId, Vec<String>)>,
+}

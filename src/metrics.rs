@@ -1,1 +1,5 @@
-//! (stub)
+//! (stub, the counters of one core)
+
+/// Counters of one core.
+#[derive(Clone, Debug, Default)]
+pub struct ServerStats {}

@@ -1,0 +1,1 @@
+//! (golden vectors: filled by the test data)
