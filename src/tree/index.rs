@@ -347,6 +347,13 @@ impl Tree {
             .into_mut()
     }
 
+    /// Takes a list out of the table that no node refers to (any more, or after all).
+    pub fn drop_unused_acl(&mut self, id: AclId) {
+        if self.acls.get(&id).is_some_and(|(_, references)| *references == 0) {
+            self.acls.remove(&id);
+        }
+    }
+
     fn refer(&mut self, id: AclId) {
         if id != AclId::OPEN {
             self.acls.get_mut(&id).expect("AddAcl comes before the first use").1 += 1;

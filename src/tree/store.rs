@@ -69,11 +69,13 @@ enum UndoStep {
     /// Take the node out again; its parent's stored numbers were these.
     Created { path: Box<str>, parent: (i32, Zxid) },
     /// Put the node back with its own stored numbers; its parent's were these.
-    Deleted { node: Node, own: (i32, Zxid), parent: (i32, Zxid) },
+    Deleted { node: Node, acl: Arc<[Acl]>, own: (i32, Zxid), parent: (i32, Zxid) },
     /// The record was this.
-    Replaced { node: Node },
+    Replaced { node: Node, acl: Arc<[Acl]> },
     /// The stored numbers were these.
     Parent { path: Box<str>, numbers: (i32, Zxid) },
+    /// The list was not in the table.
+    AddedAcl { id: AclId },
 }
 
 impl Store {
@@ -187,7 +189,7 @@ impl Store {
             }
             Txn::SetAcl { path, acl, version } => {
                 let old = self.tree.node(path).ok_or(ErrorCode::NoNode)?.clone();
-                let acl = self.intern(acl, effects);
+                let acl = self.intern(acl, effects, undo);
                 let head = NodeHead { acl, aversion: *version, ..*old.head() };
                 let node = Node::new(head, old.path(), old.data());
                 self.change(Effect::Replace { node }, effects, undo);
@@ -235,7 +237,7 @@ impl Store {
         if self.tree.node(parent).is_none() {
             return Err(ErrorCode::NoNode);
         }
-        let acl = self.intern(acl, effects);
+        let acl = self.intern(acl, effects, undo);
         if let Some(old) = self.tree.node(path).cloned() {
             self.create_again(header, (kind, &old, acl, *parent_cversion), effects, undo);
             return Err(ErrorCode::NodeExists);
@@ -342,7 +344,7 @@ impl Store {
         self.tree.set_applied(self.tree.applied().max(header.zxid));
     }
 
-    /// Takes back everything since `mark`, newest first, and drops the effects from `effects_mark` on.
+    /// Takes back everything since `mark`, newest first. The caller drops the effects that were emitted since.
     pub fn undo(&mut self, undo: &mut Undo, mark: usize) {
         self.usage.clear();
         for step in undo.steps.drain(mark..).rev().collect::<Vec<_>>() {
@@ -355,18 +357,18 @@ impl Store {
                     self.tree.set_parent(node.parent(), parent.0, parent.1);
                     self.add(&[node.parent()]);
                 }
-                UndoStep::Deleted { node, own, parent } => {
+                UndoStep::Deleted { node, acl, own, parent } => {
                     self.subtract(&[node.parent()]);
-                    self.ensure_acl(&node);
+                    self.ensure_acl(&node, acl);
                     self.tree.insert(node.clone());
                     self.index(&node);
                     self.tree.set_parent(node.path(), own.0, own.1);
                     self.tree.set_parent(node.parent(), parent.0, parent.1);
                     self.add(&[node.path(), node.parent()]);
                 }
-                UndoStep::Replaced { node } => {
+                UndoStep::Replaced { node, acl } => {
                     self.subtract(&[node.path()]);
-                    self.ensure_acl(&node);
+                    self.ensure_acl(&node, acl);
                     self.tree.install(&Effect::Replace { node: node.clone() });
                     self.add(&[node.path()]);
                 }
@@ -375,16 +377,15 @@ impl Store {
                     self.tree.set_parent(&path, numbers.0, numbers.1);
                     self.add(&[&path]);
                 }
+                UndoStep::AddedAcl { id } => self.tree.drop_unused_acl(id),
             }
         }
     }
 
     /// A list that only the node to restore referred to has left the table; it comes back under its old id.
-    fn ensure_acl(&mut self, node: &Node) {
+    fn ensure_acl(&mut self, node: &Node, acl: Arc<[Acl]>) {
         let id = node.head().acl;
         if !self.tree.has_acl(id) {
-            let found = self.interned.iter().find(|(_, known)| **known == id).map(|(acl, _)| Arc::clone(acl));
-            let acl = found.expect("interned lists outlive the transactions in flight");
             self.tree.install(&Effect::AddAcl { id, acl });
         }
     }
@@ -485,7 +486,7 @@ impl Store {
         track
     }
 
-    fn intern(&mut self, acl: &[Acl], effects: &mut Vec<Effect>) -> AclId {
+    fn intern(&mut self, acl: &[Acl], effects: &mut Vec<Effect>, undo: &mut Undo) -> AclId {
         if is_open(acl) {
             return AclId::OPEN;
         }
@@ -504,6 +505,7 @@ impl Store {
         self.interned.insert(Arc::clone(&acl), id);
         let effect = Effect::AddAcl { id, acl };
         self.tree.install(&effect);
+        undo.steps.push(UndoStep::AddedAcl { id });
         effects.push(effect);
         id
     }
@@ -525,7 +527,8 @@ impl Store {
             }
             Effect::Delete { node, .. } => {
                 let (own, parent) = (numbers(&self.tree, node.path()), numbers(&self.tree, node.parent()));
-                undo.steps.push(UndoStep::Deleted { node: node.clone(), own, parent });
+                let acl = Arc::clone(self.tree.acl(node.head().acl));
+                undo.steps.push(UndoStep::Deleted { node: node.clone(), acl, own, parent });
                 self.subtract(&[node.path(), node.parent()]);
                 self.tree.install(&effect);
                 self.unindex(node);
@@ -534,7 +537,8 @@ impl Store {
             Effect::SetData { node } | Effect::Replace { node } => {
                 let old = self.tree.node(node.path()).cloned().expect("a replaced node is there");
                 self.subtract(&[node.path()]);
-                undo.steps.push(UndoStep::Replaced { node: old });
+                let acl = Arc::clone(self.tree.acl(old.head().acl));
+                undo.steps.push(UndoStep::Replaced { node: old, acl });
                 self.tree.install(&effect);
                 self.add(&[node.path()]);
             }
