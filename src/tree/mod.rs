@@ -6,6 +6,8 @@ pub mod digest;
 pub mod effect;
 pub mod index;
 pub mod node;
+pub mod path;
+pub mod permission;
 pub mod quota;
 pub mod store;
 
