@@ -85,8 +85,8 @@ impl Member {
             outstanding: self.pending.len() as u64,
             connections_refused: self.admission.refused(),
             snapshots: self.snapshots.count(),
-            data_dir_bytes: self.disk_bytes.0,
-            log_dir_bytes: self.disk_bytes.1,
+            data_dir_bytes: self.snapshot_bytes,
+            log_dir_bytes: self.log.used_bytes(),
         }
     }
 }

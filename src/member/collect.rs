@@ -31,6 +31,6 @@ impl Member {
         let applied = self.store.apply(&stamp.header(txn.op()), &txn, &mut effects, &mut self.undo);
         assert_eq!(applied, Ok(()), "the store itself named the node");
         self.undo.clear();
-        self.append(now, stamp, &txn, Change { effects, ..Change::default() });
+        self.append(stamp, &txn, Change { effects, ..Change::default() });
     }
 }

@@ -35,7 +35,7 @@ const DIGESTS_KEPT: usize = 1024;
 impl Member {
     /// Appends a transaction, already applied to the tree, to the log, and queues what the shards get when it is
     /// durable there. The digest is that of the tree after it; a failed write carries none, as in ZooKeeper.
-    pub(super) fn append(&mut self, _now: Now, stamp: Stamp, txn: &Txn<'_>, change: Change) {
+    pub(super) fn append(&mut self, stamp: Stamp, txn: &Txn<'_>, change: Change) {
         assert_eq!(stamp.zxid, self.leader.proposed(), "transactions are appended in the order of their zxids");
         self.store.set_applied(stamp.zxid);
         let digest = self.store.digest();
@@ -46,6 +46,9 @@ impl Member {
         self.entry.clear();
         encode_entry(&mut self.entry, &stamp.header(txn.op()), txn, entry_digest);
         self.log.append(stamp.zxid, &self.entry);
+        if self.log.is_frame_full() {
+            self.log.flush(&mut self.log_out);
+        }
         let bytes = self.entry.len();
         self.pending_bytes += bytes;
         let Change { effects, answer, session } = change;
@@ -82,6 +85,11 @@ impl Member {
             self.end_sessions(now);
         }
         self.log.flush(&mut self.log_out);
+        if !self.stalled.is_empty() {
+            // What waited may only have waited for the frame that has just left.
+            self.drain_stalled(now, out);
+            self.log.flush(&mut self.log_out);
+        }
         self.emit_log_outputs(out);
         // The log's durable prefix is this server's acknowledgement; it moves only by a completed write.
         let committed = self.leader.on_ack(self.settings.server_id, self.log.durable());

@@ -43,7 +43,7 @@ impl Member {
         let stamp = self.own_stamp(now, session);
         let opened = SessionChange::Opened { session, timeout_ms, origin: Some(origin) };
         let change = Change { session: Some(opened), ..Change::default() };
-        self.append(now, stamp, &Txn::CreateSession { timeout_ms }, change);
+        self.append(stamp, &Txn::CreateSession { timeout_ms }, change);
     }
 
     /// A session turns up on a new connection. The old one is closed before the new one is told, so that on one shard
@@ -71,7 +71,7 @@ impl Member {
             }
             self.ending.pop_front();
             let stamp = self.own_stamp(now, session);
-            self.end_session(now, stamp, None);
+            self.end_session(stamp, None);
         }
     }
 

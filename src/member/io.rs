@@ -33,9 +33,9 @@ pub enum MemberInput {
     /// It is not; the next one is tried after as many transactions as usual.
     #[allow(missing_docs)]
     SnapshotFailed { what: String },
-    /// Bytes the server's files take, for `dirs`; the driver says so now and then.
+    /// Bytes all snapshots on disk take, for `dirs`; the driver says so at the start and after each snapshot.
     #[allow(missing_docs)]
-    DiskUsage { snapshot_bytes: u64, log_bytes: u64 },
+    SnapshotUsage { bytes: u64 },
     /// Time passed (see [`super::Member::next_timeout`]).
     Tick,
     /// Finish what is proposed, then say `Stopped`.

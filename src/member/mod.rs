@@ -31,7 +31,7 @@ mod tests;
 pub use io::{MemberInput, MemberOutput, RefuseReason};
 pub use settings::MemberSettings;
 
-use crate::ids::{Now, Origin, SessionId, Zxid};
+use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
 use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX};
 use crate::log::{LogOutput, LogStart, LogWriter};
 use crate::mesh::{ToMember, ToShard};
@@ -57,6 +57,8 @@ pub struct RecoveredState {
     pub last_zxid: Zxid,
     /// Where the log goes on.
     pub log: LogStart,
+    /// The segments it found, oldest first, each with the newest zxid before it.
+    pub segments: Vec<(SegmentId, Zxid)>,
     /// The snapshots on disk, ascending.
     pub snapshots: Vec<Zxid>,
     /// Transactions in the log after the newest of them.
@@ -90,8 +92,8 @@ pub struct Member {
     /// (zxid, digest) of every 128th transaction, the newest last, for `hash`.
     digests: VecDeque<(Zxid, u64)>,
     started_ms: u64,
-    /// Of snapshots and of the log, as the driver last said, for `dirs`.
-    disk_bytes: (u64, u64),
+    /// Of all snapshots, as the driver last said, for `dirs`.
+    snapshot_bytes: u64,
     open_acl: Arc<[Acl]>,
     /// Reused: nothing on the write path allocates for them.
     undo: Undo,
@@ -113,7 +115,10 @@ enum Phase {
 impl Member {
     /// A member at what recovery found. Nothing happens before [`MemberInput::Start`].
     pub fn new(settings: MemberSettings, recovered: RecoveredState) -> Member {
-        let RecoveredState { mut store, sessions, last_zxid, log, snapshots, txns_since_snapshot } = recovered;
+        let RecoveredState { mut store, sessions, last_zxid, log, segments, snapshots, txns_since_snapshot } = recovered;
+        let room = Room::new(log.segment_bytes);
+        let mut log = LogWriter::new(log);
+        log.adopt_history(&segments);
         store.set_applied(last_zxid);
         Member {
             phase: Phase::Created,
@@ -121,8 +126,8 @@ impl Member {
             recovered_sessions: sessions,
             ending: VecDeque::new(),
             leader: Leader::new(&[settings.server_id], last_zxid),
-            room: Room::new(log.segment_bytes),
-            log: LogWriter::new(log),
+            room,
+            log,
             stalled: VecDeque::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
@@ -136,7 +141,7 @@ impl Member {
             collect_at_ms: None,
             digests: VecDeque::new(),
             started_ms: 0,
-            disk_bytes: (0, 0),
+            snapshot_bytes: 0,
             open_acl: Acl::open().into(),
             undo: Undo::default(),
             entry: Vec::new(),
@@ -163,7 +168,7 @@ impl Member {
             }
             MemberInput::SnapshotDone { zxid, .. } => self.on_snapshot_done(zxid, out),
             MemberInput::SnapshotFailed { what } => self.on_snapshot_failed(what, out),
-            MemberInput::DiskUsage { snapshot_bytes, log_bytes } => self.disk_bytes = (snapshot_bytes, log_bytes),
+            MemberInput::SnapshotUsage { bytes } => self.snapshot_bytes = bytes,
             MemberInput::Tick => self.on_tick(now, out),
             MemberInput::Stop => self.phase = Phase::Stopping,
         }

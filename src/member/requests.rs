@@ -96,7 +96,7 @@ impl Member {
             Err(error) => (Txn::Error { err: error.code() }, Err(error)),
         };
         let answer = Some((request.origin, answer(request, result)));
-        self.append(now, stamp, &txn, Change { effects, answer, session: None });
+        self.append(stamp, &txn, Change { effects, answer, session: None });
     }
 
     fn on_close_session(&mut self, now: Now, request: &ClientRequest) {
@@ -110,11 +110,11 @@ impl Member {
             let mut answer = answer(request, Err(error));
             answer.close = true;
             let change = Change { answer: Some((request.origin, answer)), ..Change::default() };
-            return self.append(now, stamp, &Txn::Error { err: error.code() }, change);
+            return self.append(stamp, &Txn::Error { err: error.code() }, change);
         }
         let mut answer = answer(request, Ok(Box::default()));
         answer.close = true;
-        self.end_session(now, stamp, Some((request.origin, answer)));
+        self.end_session(stamp, Some((request.origin, answer)));
     }
 
     /// No room in the log: said without a transaction, so nothing is lost and reads go on.
@@ -123,7 +123,7 @@ impl Member {
         self.answer_in_order(request.origin, answer(request, Err(ErrorCode::SystemError)));
     }
 
-    pub(super) fn end_session(&mut self, now: Now, stamp: Stamp, answer: Option<(Origin, Answer)>) {
+    pub(super) fn end_session(&mut self, stamp: Stamp, answer: Option<(Origin, Answer)>) {
         let session = stamp.session;
         self.sessions.set_closing(session);
         let mut paths: Vec<String> =
@@ -136,7 +136,7 @@ impl Member {
         assert_eq!(applied, Ok(()), "a session can always end");
         self.undo.clear();
         let session = Some(SessionChange::Closed { session });
-        self.append(now, stamp, &txn, Change { effects, answer, session });
+        self.append(stamp, &txn, Change { effects, answer, session });
     }
 
     fn stamp(&mut self, now: Now, request: &ClientRequest) -> Stamp {
