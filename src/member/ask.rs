@@ -42,7 +42,7 @@ impl Member {
                 return send_text(origin, "Server stats reset.\n".into(), out);
             }
             // Nothing of this is known to shards.
-            Question::Hash | Question::Dirs => {
+            Question::Hash | Question::Dirs | Question::Conf => {
                 let facts = self.facts(now);
                 return send_text(origin, four_letter::answer(question, &facts, &[]), out);
             }
@@ -87,6 +87,7 @@ impl Member {
             snapshots: self.snapshots.count(),
             data_dir_bytes: self.snapshot_bytes,
             log_dir_bytes: self.log.used_bytes(),
+            configuration: &self.settings.configuration,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Facts<'a> {
     pub snapshots: u64,
     pub data_dir_bytes: u64,
     pub log_dir_bytes: u64,
+    /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
+    pub configuration: &'a str,
 }
 
 /// The whole text.
@@ -36,10 +38,16 @@ pub(super) fn answer(question: Question, facts: &Facts<'_>, parts: &[ShardPart])
         Question::Dump => dump(facts, parts, &mut text),
         Question::Dirs => dirs(facts, &mut text),
         Question::Hash => hash(facts, &mut text),
+        Question::Conf => conf(facts, &mut text),
         Question::Crst | Question::Srst => Ok(()),
     };
     written.expect("a String takes everything");
     text
+}
+
+fn conf(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
+    let sized = facts.configuration.replace("{data}", &facts.data_dir_bytes.to_string());
+    text.write_str(&sized.replace("{log}", &facts.log_dir_bytes.to_string()))
 }
 
 fn total(parts: &[ShardPart]) -> ServerStats {
@@ -53,9 +61,8 @@ fn newest(parts: &[ShardPart]) -> Option<&ShardPart> {
     parts.iter().max_by_key(|part| part.applied)
 }
 
-/// ZooKeeper counts the root twice: it is stored under "" and "/".
 fn node_count(parts: &[ShardPart]) -> u64 {
-    newest(parts).map_or(0, |part| part.node_count + 1)
+    newest(parts).map_or(0, |part| part.node_count)
 }
 
 fn srvr(facts: &Facts<'_>, parts: &[ShardPart], clients: bool, text: &mut String) -> std::fmt::Result {

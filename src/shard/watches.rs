@@ -73,7 +73,7 @@ impl Watches {
     pub fn new(hash_seed: u64) -> Watches {
         let hasher = FixedState::with_seed(hash_seed);
         Watches {
-            hasher,
+            hasher: hasher.clone(),
             by_path: HashTable::new(),
             paths: Vec::new(),
             free: Vec::new(),
@@ -87,9 +87,9 @@ impl Watches {
     pub fn add(&mut self, conn: u32, path: &str, modes: u8) {
         let index = self.index_or_insert(path);
         let before = self.paths[index as usize].watchers.modes(conn);
-        self.paths[index as usize].watchers.set(conn, before | modes, self.hasher);
+        self.paths[index as usize].watchers.set(conn, before | modes, &self.hasher);
         self.count(before, before | modes);
-        let hasher = self.hasher;
+        let hasher = self.hasher.clone();
         self.by_conn.entry(conn).or_insert_with(|| HashSet::with_hasher(hasher)).insert(index);
     }
 
@@ -111,7 +111,7 @@ impl Watches {
         let Some(indexes) = self.by_conn.remove(&conn) else { return };
         for index in indexes {
             let before = self.paths[index as usize].watchers.modes(conn);
-            self.paths[index as usize].watchers.set(conn, 0, self.hasher);
+            self.paths[index as usize].watchers.set(conn, 0, &self.hasher);
             self.count(before, 0);
             self.forget_if_unwatched(index);
         }
@@ -185,7 +185,7 @@ impl Watches {
 
     fn set(&mut self, index: u32, conn: u32, modes: u8) {
         let before = self.paths[index as usize].watchers.modes(conn);
-        self.paths[index as usize].watchers.set(conn, modes, self.hasher);
+        self.paths[index as usize].watchers.set(conn, modes, &self.hasher);
         self.count(before, modes);
         if modes != 0 {
             return;
@@ -272,7 +272,7 @@ impl Watchers {
         }
     }
 
-    fn set(&mut self, conn: u32, modes: u8, hasher: FixedState) {
+    fn set(&mut self, conn: u32, modes: u8, hasher: &FixedState) {
         match self {
             Watchers::Few(few) => {
                 few.retain(|(watcher, _)| *watcher != conn);
@@ -281,7 +281,7 @@ impl Watchers {
                 }
                 few.push((conn, modes));
                 if few.len() > FEW_MAX {
-                    let mut many = HashMap::with_hasher(hasher);
+                    let mut many = HashMap::with_hasher(hasher.clone());
                     many.extend(few.drain(..));
                     *self = Watchers::Many(many);
                 }
