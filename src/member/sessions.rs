@@ -83,7 +83,13 @@ impl Sessions {
 
     /// A new connection takes the session over, with a timeout of its own. Returns the connection that had it, or
     /// None if there is no such session or it is closing.
-    pub fn resume(&mut self, id: SessionId, timeout_ms: i32, origin: Origin, now_ms: u64) -> Option<Option<Origin>> {
+    pub fn resume(
+        &mut self,
+        id: SessionId,
+        timeout_ms: i32,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Option<Option<Origin>> {
         let deadline_ms = self.deadline(timeout_ms, now_ms);
         let session = self.table.get_mut(&id).filter(|session| !session.closing)?;
         session.timeout_ms = timeout_ms;
@@ -134,7 +140,8 @@ impl Sessions {
         {
             let (due_ms, filed) = bucket.remove_entry();
             for id in filed {
-                let Some(session) = self.table.get_mut(&id).filter(|session| session.filed_ms == due_ms) else {
+                let Some(session) = self.table.get_mut(&id).filter(|session| session.filed_ms == due_ms)
+                else {
                     continue;
                 };
                 if session.closing {
@@ -161,11 +168,10 @@ impl Sessions {
         self.table.contains_key(&id)
     }
 
-    /// Sessions that are not closing.
+    /// Sessions, closing ones included.
     pub fn len(&self) -> usize {
         self.table.len()
     }
-
 
     /// Ids and timeouts of all sessions whose end is not proposed, sorted: what a snapshot holds.
     pub fn open(&self) -> Vec<(SessionId, i32)> {
