@@ -228,9 +228,11 @@ impl Member {
     }
 
     fn on_message(&mut self, now: Now, message: ToMember, out: &mut Vec<MemberOutput>) {
-        if let Some(message) = self.on_quick_message(now, message, out) {
+        let Some(message) = self.on_quick_message(now, message, out) else { return };
+        if !self.stalled.is_empty() {
             self.stalled.push_back(message);
-            self.drain_stalled(now, out);
+        } else if let Some(message) = self.on_ordered_message(now, message, out) {
+            self.stalled.push_back(message);
         }
     }
 
@@ -260,22 +262,32 @@ impl Member {
         }
     }
 
+    /// Messages whose order among each other counts; gives back one that has to wait for room in the log.
+    fn on_ordered_message(
+        &mut self,
+        now: Now,
+        message: ToMember,
+        out: &mut Vec<MemberOutput>,
+    ) -> Option<ToMember> {
+        match message {
+            ToMember::Request(request) => self.on_request(now, request, out).map(ToMember::Request),
+            ToMember::Connect(connect) => self.on_connect(now, connect, out).map(ToMember::Connect),
+            ToMember::Disconnected { origin, session, address } => {
+                self.admission.release(address, origin.shard);
+                self.sessions.disown(session, origin);
+                None
+            }
+            ToMember::Touch(_) | ToMember::Ask { .. } | ToMember::Part { .. } => {
+                unreachable!("these are taken at once")
+            }
+        }
+    }
+
     /// Takes the messages that wait, until one has to wait on.
     fn drain_stalled(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
         while let Some(message) = self.stalled.pop_front() {
-            let must_wait = match message {
-                ToMember::Request(request) => self.on_request(now, request, out).map(ToMember::Request),
-                ToMember::Connect(connect) => self.on_connect(now, connect, out).map(ToMember::Connect),
-                ToMember::Disconnected { origin, session, address } => {
-                    self.admission.release(address, origin.shard);
-                    self.sessions.disown(session, origin);
-                    None
-                }
-                _ => unreachable!("the other messages never wait"),
-            };
-            if let Some(message) = must_wait {
-                self.stalled.push_front(message);
-                return;
+            if let Some(message) = self.on_ordered_message(now, message, out) {
+                return self.stalled.push_front(message);
             }
         }
     }

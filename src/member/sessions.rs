@@ -221,7 +221,7 @@ mod tests {
     fn ids_carry_server_and_time_and_are_never_in_use() {
         let mut sessions = Sessions::new(ServerId(1), 2000, 0x19a_1234_5678);
         let first = sessions.new_id();
-        assert_eq!(first.0, 0x01_9a12_3456_78_0000);
+        assert_eq!(first.0, 0x019a_1234_5678_0000);
         sessions.track(SessionId(first.0 + 1), 4000, None, 0);
         sessions.track(SessionId(first.0 + 5), 4000, None, 0);
         assert_eq!(sessions.new_id(), SessionId(first.0 + 6), "ids go on above what was recovered");

@@ -169,10 +169,10 @@ pub fn is_open(raw: Option<&[RawAcl<'_>]>) -> bool {
 pub fn redacted(acl: &[Acl]) -> Vec<Acl> {
     let hide = |entry: &Acl| {
         let mut entry = entry.clone();
-        if entry.scheme == "digest" {
-            if let Some(colon) = entry.id.find(':') {
-                entry.id.replace_range(colon + 1.., "x");
-            }
+        if entry.scheme == "digest"
+            && let Some(colon) = entry.id.find(':')
+        {
+            entry.id.replace_range(colon + 1.., "x");
         }
         entry
     };
