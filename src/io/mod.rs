@@ -5,6 +5,15 @@
 //! Two backends implement the trait: `uring` (io_uring: multishot accept and receive, provided buffer ring, one enter
 //! per turn) and `epoll`, chosen by `probe` at start.
 
+mod bufring;
+pub mod clock;
+pub mod disk;
+pub mod process;
+pub mod queue;
+pub mod signals;
+pub mod sys;
+pub mod uring;
+
 pub use crate::aligned::AlignedBuffer;
 use crate::ids::ConnId;
 use std::net::{SocketAddr, TcpListener};

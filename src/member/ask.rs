@@ -48,7 +48,7 @@ impl Member {
                 return send_text(origin, "Server stats reset.\n".into(), out);
             }
             // Nothing of this is known to shards.
-            Question::Hash | Question::Dirs => {
+            Question::Hash | Question::Dirs | Question::Conf => {
                 let facts = self.facts(now);
                 return send_text(origin, four_letter::answer(question, &facts, &[]), out);
             }
@@ -94,6 +94,7 @@ impl Member {
             usage: self.usage,
             log_write_times: self.log_write_times,
             log_dir_bytes: self.log.used_bytes(),
+            configuration: &self.settings.configuration,
         }
     }
 }

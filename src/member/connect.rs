@@ -16,7 +16,8 @@ impl Member {
         connect: Connect,
         out: &mut Vec<MemberOutput>,
     ) -> Option<Connect> {
-        if self.phase != Phase::Running {
+        // A client that has seen more than this server must not be taken back in time: it tries the next server.
+        if self.phase != Phase::Running || connect.last_zxid_seen > self.leader.committed() {
             refuse(&connect, out);
             return None;
         }
@@ -49,14 +50,14 @@ impl Member {
     /// A session turns up on a new connection. The old one is closed before the new one is told, so that on one shard
     /// the client never has two.
     fn resume(&mut self, now: Now, connect: &Connect, out: &mut Vec<MemberOutput>) {
-        let Connect { origin, session, timeout_ms, password_ok } = *connect;
+        let Connect { origin, session, timeout_ms, password_ok, last_zxid_seen: seen } = *connect;
         let resumed =
             if password_ok { self.sessions.resume(session, timeout_ms, origin, now.mono_ms) } else { None };
         if let Some(Some(old)) = resumed {
             Member::send(old, ToShard::Close { conn: old.conn, session }, out);
         }
         let valid = resumed.is_some();
-        Member::send(origin, ToShard::Resumed { conn: origin.conn, session, timeout_ms, valid }, out);
+        Member::send(origin, ToShard::Resumed { conn: origin.conn, session, timeout_ms, valid, seen }, out);
     }
 
     /// Proposes the end of the sessions that expired or that nobody knows, as far as the log has room. Their

@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub usage: Usage,
     pub log_write_times: Summary,
     pub log_dir_bytes: u64,
+    /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
+    pub configuration: &'a str,
 }
 
 /// Count, sum and extremes of a measured time (`AvgMinMaxCounter`).
@@ -68,10 +70,16 @@ pub(super) fn answer(question: Question, facts: &Facts<'_>, parts: &[ShardPart])
         Question::Dump => dump(facts, parts, &mut text),
         Question::Dirs => dirs(facts, &mut text),
         Question::Hash => hash(facts, &mut text),
+        Question::Conf => conf(facts, &mut text),
         Question::Crst | Question::Srst => Ok(()),
     };
     written.expect("a String takes everything");
     text
+}
+
+fn conf(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
+    let sized = facts.configuration.replace("{data}", &facts.usage.snapshot_bytes.to_string());
+    text.write_str(&sized.replace("{log}", &facts.log_dir_bytes.to_string()))
 }
 
 fn total(parts: &[ShardPart]) -> ServerStats {
@@ -85,9 +93,8 @@ fn newest(parts: &[ShardPart]) -> Option<&ShardPart> {
     parts.iter().max_by_key(|part| part.applied)
 }
 
-/// ZooKeeper counts the root twice: it is stored under "" and "/".
 fn node_count(parts: &[ShardPart]) -> u64 {
-    newest(parts).map_or(0, |part| part.node_count + 1)
+    newest(parts).map_or(0, |part| part.node_count)
 }
 
 fn srvr(facts: &Facts<'_>, parts: &[ShardPart], clients: bool, text: &mut String) -> std::fmt::Result {
@@ -305,6 +312,7 @@ mod tests {
             usage: Usage { snapshot_bytes: 1, open_files: 69, open_files_max: 20_000 },
             log_write_times: Summary { count: 4, sum: 11, min: 1, max: 7 },
             log_dir_bytes: 2,
+            configuration: "dataDirSize={data}\ndataLogSize={log}\n",
         };
         let part = ShardPart {
             stats: ServerStats {
@@ -320,7 +328,7 @@ mod tests {
             watching_connections: 2,
             connection_expiry: vec![(2000, "127.0.0.1:34186".into(), SessionId::NONE)],
             ephemerals: vec![(SessionId(0x1), vec!["/e".into()])],
-            node_count: 89,
+            node_count: 90,
             applied: Zxid(0xd5),
             ..ShardPart::default()
         };
@@ -332,6 +340,7 @@ mod tests {
              484\nConnections: 1\nOutstanding: 0\nZxid: 0xd5\nMode: standalone\nNode count: 90\n"
         );
         assert_eq!(answer(Question::Hash, &facts, &[]), "80: 196858303492\n");
+        assert_eq!(answer(Question::Conf, &facts, &[]), "dataDirSize=1\ndataLogSize=2\n");
         assert_eq!(answer(Question::Dirs, &facts, &[]), "datadir_size: 1\nlogdir_size: 2\n");
         assert_eq!(answer(Question::Wchp, &facts, &parts), "/a\n\t0x1\n\t0x2\n\n");
         assert_eq!(answer(Question::Wchc, &facts, &parts), "0x1\n\t/a\n0x2\n\t/a\n\n");

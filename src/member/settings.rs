@@ -48,6 +48,8 @@ pub struct MemberSettings {
     pub container_never_used_ms: i64,
     /// First line of srvr, stat and the value of `zk_version`.
     pub version: Arc<str>,
+    /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
+    pub configuration: Arc<str>,
 }
 
 impl Default for MemberSettings {
@@ -73,6 +75,7 @@ impl Default for MemberSettings {
             containers_per_minute: 10_000,
             container_never_used_ms: 0,
             version: Arc::from(concat!(env!("CARGO_PKG_VERSION"), "-ringkeeper")),
+            configuration: Arc::from(""),
         }
     }
 }

@@ -206,7 +206,13 @@ impl World {
     }
 
     fn connect_as(&mut self, slot: u32, session: SessionId, password_ok: bool) {
-        let connect = Connect { origin: origin(slot), session, password_ok, timeout_ms: 6000 };
+        let connect = Connect {
+            origin: origin(slot),
+            session,
+            password_ok,
+            timeout_ms: 6000,
+            last_zxid_seen: Zxid::ZERO,
+        };
         self.step(MemberInput::FromShard(ToMember::Connect(connect)));
     }
 
@@ -586,6 +592,17 @@ fn a_session_moves_with_its_client() {
     world.connect_as(4, SessionId(99), true);
     let refused = |message: &ToShard| matches!(message, ToShard::Resumed { valid: false, .. });
     assert!(world.messages.len() == 2 && world.messages.iter().all(refused));
+}
+
+#[test]
+fn a_client_from_the_future_is_sent_away() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    let connect =
+        Connect { origin: origin(2), session, password_ok: true, timeout_ms: 6000, last_zxid_seen: Zxid(2) };
+    world.step(MemberInput::FromShard(ToMember::Connect(connect)));
+    assert!(matches!(&world.messages[..], [ToShard::Close { conn, .. }] if *conn == origin(2).conn));
+    assert_eq!(world.call(session, Op::Create, create("/a", 0)).0, 0, "the old connection keeps the session");
 }
 
 #[test]
