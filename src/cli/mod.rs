@@ -1,1 +1,1 @@
-//! (stub)
+//! The operator's commands.

@@ -7,7 +7,7 @@ use crate::io::disk::{DiskProbe, open_segment};
 use crate::io::queue::{Receiver, Sender};
 use crate::io::{Backend, Event, open_backend, process};
 use crate::log::LogOutput;
-use crate::member::{Member, MemberInput, MemberOutput, RefuseReason};
+use crate::member::{Member, MemberInput, MemberOutput, RefuseReason, Usage};
 use crate::mesh::{ToMember, ToShard};
 use crate::shard::{Shard, ShardInput, ShardOutput};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -47,6 +47,9 @@ pub struct MemberSeat {
     /// Messages of shards not yet taken because too much is proposed.
     waiting: VecDeque<ToMember>,
     is_stopped: bool,
+    snapshot_bytes: u64,
+    open_files_max: u64,
+    usage_due_ms: u64,
 }
 
 impl MemberSeat {
@@ -64,9 +67,23 @@ impl MemberSeat {
             refused: 0,
             waiting: VecDeque::new(),
             is_stopped: false,
+            snapshot_bytes: scribe::folder_bytes(&folders.data),
+            open_files_max: process::raise_open_files(),
+            usage_due_ms: 0,
         }
     }
+
+    fn usage(&self) -> MemberInput {
+        MemberInput::Usage(Usage {
+            snapshot_bytes: self.snapshot_bytes,
+            open_files: process::open_files(),
+            open_files_max: self.open_files_max,
+        })
+    }
 }
+
+/// How often the process's own numbers are looked up, while there is something to do.
+const USAGE_EVERY_MS: u64 = 5000;
 
 /// One core.
 pub struct Core {
@@ -216,6 +233,13 @@ impl Core {
         {
             seat.member.step(now, MemberInput::Tick, &mut self.member_out);
         }
+        if let Some(seat) = &mut self.seat
+            && now.mono_ms >= seat.usage_due_ms
+        {
+            seat.usage_due_ms = now.mono_ms + USAGE_EVERY_MS;
+            let usage = seat.usage();
+            seat.member.step(now, usage, &mut self.member_out);
+        }
         if self.shard.as_ref().is_some_and(|shard| is_due(shard.next_timeout())) {
             step_shard(&mut self.shard, now, ShardInput::Tick, &mut self.shard_out);
         }
@@ -358,7 +382,8 @@ impl Core {
                 MemberInput::SegmentFailed { segment, no_space, what }
             }
             scribe::Report::SnapshotDone { zxid, bytes, folder_bytes } => {
-                seat.member.step(now, MemberInput::SnapshotUsage { bytes: folder_bytes }, &mut self.member_out);
+                seat.snapshot_bytes = folder_bytes;
+                seat.usage_due_ms = 0;
                 MemberInput::SnapshotDone { zxid, bytes }
             }
             scribe::Report::SnapshotFailed { what } => MemberInput::SnapshotFailed { what },

@@ -51,8 +51,6 @@ pub struct ServerOptions {
     pub image: crate::tree::image::ImageOptions,
     /// Snapshots' file name extension and compression.
     pub compression: crate::tree::image::Compression,
-    /// `snapshot.trust.empty`.
-    pub trust_empty: bool,
     /// Settings of the member; `shards` is filled in.
     pub member: MemberSettings,
     /// Settings of every shard; `shard` is filled in.

@@ -227,7 +227,8 @@ impl Historian {
     }
 }
 
-fn folder_bytes(folder: &std::path::Path) -> u64 {
+/// Bytes of all files in a folder.
+pub fn folder_bytes(folder: &std::path::Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }
