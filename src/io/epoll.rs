@@ -2,6 +2,7 @@
 //! writes. Level-triggered; what is read in one turn from one connection is bounded, so nobody starves.
 
 use super::disk::write_durable;
+use super::patience::{AcceptPause, Lingering, shorten};
 use super::sys::{EventFd, check, prepare_socket, shutdown};
 use super::{AlignedBuffer, Backend, Durability, Event, Waker};
 use crate::ids::ConnId;
@@ -11,6 +12,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// One core's epoll instance.
@@ -22,11 +24,14 @@ pub struct Epoll {
     /// Sends that are done, buffers to hand back.
     sent: Vec<(ConnId, Vec<u8>)>,
     /// Connections found gone while sending.
-    gone: Vec<u32>,
+    gone: Vec<ConnId>,
+    lingering: Lingering,
+    accept_pause: AcceptPause,
     files: Vec<Option<(Arc<OwnedFd>, Durability)>>,
-    disk: mpsc::Sender<DiskWrite>,
+    /// None only while dropping.
+    disk: Option<mpsc::Sender<DiskWrite>>,
+    disk_thread: Option<JoinHandle<()>>,
     done: Arc<Mutex<VecDeque<DiskDone>>>,
-    in_flight: usize,
     event_fd: Arc<EventFd>,
     buffer: Vec<u8>,
     events: Vec<libc::epoll_event>,
@@ -38,6 +43,12 @@ struct Slot {
     socket: Option<OwnedFd>,
     sending: Option<(Vec<u8>, usize)>,
     wants_input: bool,
+    /// Closed for its user; the slot is free once the send in flight has ended.
+    is_closing: bool,
+    has_received: bool,
+    has_sent: bool,
+    /// The peer has shut its side before its first answer; `Closed` follows that answer.
+    is_ended: bool,
     interest: u32,
 }
 
@@ -70,7 +81,7 @@ impl Epoll {
         let poll = unsafe { OwnedFd::from_raw_fd(fd) };
         control(&poll, libc::EPOLL_CTL_ADD, event_fd.raw(), libc::EPOLLIN as u32, WAKE)?;
         let done = Arc::new(Mutex::new(VecDeque::new()));
-        let disk = start_disk_thread(Arc::clone(&done), Arc::clone(&event_fd))?;
+        let (disk, disk_thread) = start_disk_thread(Arc::clone(&done), Arc::clone(&event_fd))?;
         Ok(Epoll {
             poll,
             listeners: Vec::new(),
@@ -78,10 +89,12 @@ impl Epoll {
             free: Vec::new(),
             sent: Vec::new(),
             gone: Vec::new(),
+            lingering: Lingering::default(),
+            accept_pause: AcceptPause::default(),
             files: Vec::new(),
-            disk,
+            disk: Some(disk),
+            disk_thread: Some(disk_thread),
             done,
-            in_flight: 0,
             event_fd,
             buffer: vec![0; READ_BYTES],
             events: Vec::with_capacity(EVENTS_PER_TURN),
@@ -92,16 +105,18 @@ impl Epoll {
         ConnId { slot: index, generation: self.conns[index as usize].generation }
     }
 
+    /// A connection that is open for its user.
     fn slot(&mut self, conn: ConnId) -> Option<&mut Slot> {
         let slot = self.conns.get_mut(conn.slot as usize)?;
-        (slot.generation == conn.generation && slot.socket.is_some()).then_some(slot)
+        (slot.generation == conn.generation && slot.socket.is_some() && !slot.is_closing).then_some(slot)
     }
 
     /// Asks the kernel for what this connection waits for, if that changed.
     fn update_interest(&mut self, index: u32) {
         let slot = &mut self.conns[index as usize];
         let Some(socket) = &slot.socket else { return };
-        let input = if slot.wants_input { libc::EPOLLIN } else { 0 };
+        let is_read = slot.wants_input && !slot.is_closing && !slot.is_ended;
+        let input = if is_read { libc::EPOLLIN } else { 0 };
         let output = if slot.sending.is_some() { libc::EPOLLOUT } else { 0 };
         let wanted = (input | output) as u32;
         if wanted != slot.interest {
@@ -119,11 +134,12 @@ impl Epoll {
                 Ok(count) => *sent += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.update_interest(index),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.gone.push(index);
-                    return;
-                }
+                Err(_) if slot.is_closing => return self.release(index),
+                Err(_) => return self.gone.push(conn),
             }
+        }
+        if slot.is_closing {
+            return self.release(index);
         }
         if let Some((mut buffer, _)) = slot.sending.take() {
             buffer.clear();
@@ -144,17 +160,31 @@ impl Epoll {
 
     fn read(&mut self, index: u32, is_hung_up: bool, sink: &mut dyn FnMut(Event<'_>)) {
         let conn = self.id(index);
-        let slot = &self.conns[index as usize];
+        let slot = &mut self.conns[index as usize];
         let Some(socket) = &slot.socket else { return };
-        if !slot.wants_input {
+        if slot.is_closing {
+            if is_hung_up {
+                self.release(index);
+            }
+            return;
+        }
+        if !slot.wants_input || slot.is_ended {
             if is_hung_up {
                 self.on_gone(index, sink);
             }
             return;
         }
         match receive(socket.as_raw_fd(), &mut self.buffer) {
+            Ok(0) if slot.has_received && !slot.has_sent => {
+                slot.is_ended = true;
+                self.lingering.add(conn);
+                self.update_interest(index);
+            }
             Ok(0) => self.on_gone(index, sink),
-            Ok(count) => sink(Event::Received { conn, bytes: &self.buffer[..count] }),
+            Ok(count) => {
+                slot.has_received = true;
+                sink(Event::Received { conn, bytes: &self.buffer[..count] });
+            }
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.on_gone(index, sink),
@@ -171,28 +201,68 @@ impl Epoll {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(Some(listener)) = self.listeners.get(number) else { return };
             match listener.accept() {
-                Ok((socket, peer)) => sink(Event::Accepted { listener: number, socket: socket.into(), peer }),
-                Err(_) => return,
+                Ok((socket, peer)) => {
+                    self.accept_pause.on_success();
+                    sink(Event::Accepted { listener: number, socket: socket.into(), peer });
+                }
+                Err(error) => {
+                    if self.accept_pause.on_error(error.raw_os_error().unwrap_or(0)) {
+                        self.watch_listeners(false);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn watch_listeners(&self, on: bool) {
+        let events = if on { libc::EPOLLIN as u32 } else { 0 };
+        for (number, listener) in self.listeners.iter().enumerate() {
+            if let Some(listener) = listener {
+                let data = LISTENER | number as u64;
+                let _ = control(&self.poll, libc::EPOLL_CTL_MOD, listener.as_raw_fd(), events, data);
+            }
+        }
+    }
+
+    /// Watches listeners that have rested, ends connections that linger too long.
+    fn look_after_the_late(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        if self.accept_pause.is_over() {
+            self.watch_listeners(true);
+        }
+        while let Some(conn) = self.lingering.due() {
+            let slot = &self.conns[conn.slot as usize];
+            if slot.generation != conn.generation || slot.socket.is_none() {
+                continue;
+            }
+            if slot.is_closing {
+                self.release(conn.slot);
+            } else {
+                self.on_gone(conn.slot, sink);
             }
         }
     }
 
     fn hand_over_done(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
         let mut done = std::mem::take(&mut *self.done.lock().expect("nobody panics with this lock"));
-        self.in_flight -= done.len();
         for DiskDone { token, buffer, result } in done.drain(..) {
             sink(Event::WriteDone { token, buffer, result });
         }
-        for index in std::mem::take(&mut self.gone) {
-            if self.conns[index as usize].socket.is_some() {
-                self.on_gone(index, sink);
-            }
-        }
-        for (conn, buffer) in std::mem::take(&mut self.sent) {
+        for conn in std::mem::take(&mut self.gone) {
             if self.slot(conn).is_some() {
-                sink(Event::Sent { conn, buffer });
+                self.on_gone(conn.slot, sink);
             }
         }
+        let mut sent = std::mem::take(&mut self.sent);
+        for (conn, buffer) in sent.drain(..) {
+            let Some(slot) = self.slot(conn) else { continue };
+            let is_ended = slot.is_ended;
+            sink(Event::Sent { conn, buffer });
+            if is_ended {
+                self.on_gone(conn.slot, sink);
+            }
+        }
+        self.sent = sent;
     }
 }
 
@@ -234,6 +304,7 @@ impl Backend for Epoll {
     fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
         let Some(slot) = self.slot(conn) else { return };
         assert!(slot.sending.is_none(), "one send per connection is in flight at most");
+        slot.has_sent = true;
         slot.sending = Some((buffer, 0));
         self.try_send(conn.slot);
     }
@@ -245,9 +316,13 @@ impl Backend for Epoll {
     }
 
     fn close(&mut self, conn: ConnId) {
-        if self.slot(conn).is_some() {
-            self.release(conn.slot);
+        let Some(slot) = self.slot(conn) else { return };
+        if slot.sending.is_none() {
+            return self.release(conn.slot);
         }
+        slot.is_closing = true;
+        self.lingering.add(conn);
+        self.update_interest(conn.slot);
     }
 
     fn register_file(&mut self, file: OwnedFd, mode: Durability) -> io::Result<usize> {
@@ -265,14 +340,16 @@ impl Backend for Epoll {
     }
 
     fn release_file(&mut self, file: usize) {
-        self.files[file] = None;
+        let file = self.files[file].take();
+        let is_busy = file.is_some_and(|(file, _)| Arc::strong_count(&file) > 1);
+        assert!(!is_busy, "no write to a released file is in flight");
     }
 
     fn write_durable(&mut self, file: usize, offset: u64, buffer: AlignedBuffer, token: u64) {
         let (file, durability) = self.files[file].as_ref().expect("writes go to registered files");
         let write = DiskWrite { file: Arc::clone(file), durability: *durability, offset, buffer, token };
-        self.in_flight += 1;
-        self.disk.send(write).expect("the disk thread lives as long as this backend");
+        let disk = self.disk.as_ref().expect("only dropping takes it");
+        disk.send(write).expect("the disk thread lives as long as this backend");
     }
 
     fn waker(&self) -> Arc<dyn Waker> {
@@ -280,6 +357,8 @@ impl Backend for Epoll {
     }
 
     fn turn(&mut self, wait: Option<Duration>, sink: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
+        self.look_after_the_late(sink);
+        let wait = shorten(wait, &self.lingering, &self.accept_pause);
         let has_done = !self.sent.is_empty() || !self.gone.is_empty();
         let timeout_ms = match wait {
             _ if has_done => 0,
@@ -332,20 +411,36 @@ impl Backend for Epoll {
     }
 }
 
+impl Drop for Epoll {
+    /// No write outlives its backend: the next owner of the log would meet it.
+    fn drop(&mut self) {
+        self.disk = None;
+        if let Some(thread) = self.disk_thread.take() {
+            let _ = thread.join();
+        }
+        for slot in &self.conns {
+            if let Some(socket) = &slot.socket {
+                shutdown(socket.as_raw_fd());
+            }
+        }
+    }
+}
+
 fn start_disk_thread(
     done: Arc<Mutex<VecDeque<DiskDone>>>,
     event_fd: Arc<EventFd>,
-) -> io::Result<mpsc::Sender<DiskWrite>> {
+) -> io::Result<(mpsc::Sender<DiskWrite>, JoinHandle<()>)> {
     let (sender, receiver) = mpsc::channel::<DiskWrite>();
-    std::thread::Builder::new().name("disk".into()).spawn(move || {
+    let thread = std::thread::Builder::new().name("disk".into()).spawn(move || {
         for DiskWrite { file, durability, offset, buffer, token } in receiver {
             let result = write_durable(&file, offset, &buffer, durability);
+            drop(file);
             let entry = DiskDone { token, buffer, result };
             done.lock().expect("nobody panics with this lock").push_back(entry);
             event_fd.wake();
         }
     })?;
-    Ok(sender)
+    Ok((sender, thread))
 }
 
 fn control(poll: &OwnedFd, operation: i32, fd: RawFd, events: u32, data: u64) -> io::Result<()> {

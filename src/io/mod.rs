@@ -9,10 +9,13 @@ mod bufring;
 pub mod clock;
 pub mod disk;
 pub mod epoll;
+mod patience;
 pub mod process;
 pub mod queue;
 pub mod signals;
 pub mod sys;
+#[cfg(test)]
+mod tests;
 pub mod uring;
 
 pub use crate::aligned::AlignedBuffer;
@@ -30,7 +33,8 @@ pub enum Event<'a> {
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The one send in flight of this connection is done; the buffer comes back (cleared) for reuse.
     Sent { conn: ConnId, buffer: Vec<u8> },
-    /// The peer is gone (end of stream or error). The connection is already released; its id is dead.
+    /// The peer is gone (end of stream or error). The connection is already released; its id is dead. A peer that shuts
+    /// its side before the first answer still gets that answer: then this follows its `Sent`, or two seconds without it.
     Closed { conn: ConnId },
     /// A durable write is done. On `Ok` all of its bytes are durable.
     WriteDone { token: u64, buffer: AlignedBuffer, result: std::io::Result<()> },
@@ -51,7 +55,8 @@ pub trait Backend {
     fn send(&mut self, conn: ConnId, buffer: Vec<u8>);
     /// Stops (`false`) or resumes (`true`) receiving from a connection. Bytes already taken from the kernel may still arrive.
     fn receive(&mut self, conn: ConnId, on: bool);
-    /// Closes a connection once the send in flight (if any) is done. No event for it follows.
+    /// Closes a connection once the send in flight (if any) is done, or by force if the peer does not read it within
+    /// two seconds. No event for it follows.
     fn close(&mut self, conn: ConnId);
     /// Registers a file for durable writes; the returned number names it in `write_durable`.
     fn register_file(&mut self, file: OwnedFd, mode: Durability) -> std::io::Result<usize>;

@@ -2,17 +2,21 @@
 //! send per connection in flight, one enter per turn.
 //!
 //! Every completion carries (kind, generation, index) in its user data, so a late one for a reused slot is recognised.
-//! A buffer that the kernel may still read (a send, a log write) stays in its slot until the completion has come.
+//! A buffer that the kernel may still read (a send, a log write) stays in its slot until the completion has come, and a
+//! descriptor stays open until every request that names it has been submitted: a number that is reused in between
+//! would arm a request on somebody else's socket.
 
 use super::bufring::BufferRing;
+use super::patience::{AcceptPause, Lingering, shorten};
 use super::sys::{EventFd, prepare_socket, shutdown};
 use super::{AlignedBuffer, Backend, Durability, Event, Waker};
 use crate::ids::ConnId;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +25,8 @@ pub struct Uring {
     ring: IoUring,
     buffers: BufferRing,
     listeners: Vec<Option<TcpListener>>,
+    /// Listeners whose multishot accept has ended.
+    listeners_idle: Vec<usize>,
     conns: Vec<Slot>,
     free_conns: Vec<u32>,
     files: Vec<Option<(OwnedFd, Durability)>>,
@@ -28,6 +34,11 @@ pub struct Uring {
     free_writes: Vec<u32>,
     /// Entries that did not fit into the submission queue.
     overflow: VecDeque<squeue::Entry>,
+    /// Descriptors to close once everything queued so far is submitted.
+    retired: Vec<OwnedFd>,
+    lingering: Lingering,
+    accept_pause: AcceptPause,
+    is_deferred: bool,
     event_fd: Arc<EventFd>,
     event_count: Box<u64>,
     is_wake_armed: bool,
@@ -43,8 +54,12 @@ struct Slot {
     /// A multishot receive is active in the kernel.
     is_armed: bool,
     wants_input: bool,
-    /// Shut down; the slot is free once the send in flight has ended.
+    /// Closed for its user; the slot is free once the send in flight has ended.
     is_closing: bool,
+    has_received: bool,
+    has_sent: bool,
+    /// The peer has shut its side before its first answer; `Closed` follows that answer.
+    is_ended: bool,
 }
 
 struct DiskWrite {
@@ -60,6 +75,7 @@ const KIND_SEND: u64 = 3;
 const KIND_WRITE: u64 = 4;
 const KIND_WAKE: u64 = 5;
 const KIND_CANCEL: u64 = 6;
+const KIND_TRIAL: u64 = 7;
 
 const ENTRIES: u32 = 4096;
 const RECEIVE_BUFFERS: u16 = 256;
@@ -68,30 +84,78 @@ const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
 impl Uring {
     /// Sets up a ring for the calling thread, which must be the one that uses it; others wake it by `event_fd`.
     pub fn new(event_fd: Arc<EventFd>) -> io::Result<Uring> {
+        Uring::with_buffers(event_fd, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)
+    }
+
+    /// The same with `count` (a power of two) receive buffers of `bytes` each.
+    pub fn with_buffers(event_fd: Arc<EventFd>, count: u16, bytes: usize) -> io::Result<Uring> {
         let mut builder = IoUring::builder();
-        builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun().setup_cqsize(ENTRIES * 4);
-        let ring = match builder.build(ENTRIES) {
+        builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun();
+        builder.setup_submit_all().setup_cqsize(ENTRIES * 4);
+        let (ring, is_deferred) = match builder.build(ENTRIES) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                IoUring::builder().setup_cqsize(ENTRIES * 4).build(ENTRIES)?
+                (IoUring::builder().setup_cqsize(ENTRIES * 4).build(ENTRIES)?, false)
             }
-            other => other?,
+            other => (other?, true),
         };
-        let buffers = BufferRing::register(&ring, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
-        Ok(Uring {
+        if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring is too old (6.0 or later)"));
+        }
+        let buffers = BufferRing::register(&ring, count, bytes)?;
+        let mut uring = Uring {
             ring,
             buffers,
             listeners: Vec::new(),
+            listeners_idle: Vec::new(),
             conns: Vec::new(),
             free_conns: Vec::new(),
             files: Vec::new(),
             writes: Vec::new(),
             free_writes: Vec::new(),
             overflow: VecDeque::new(),
+            retired: Vec::new(),
+            lingering: Lingering::default(),
+            accept_pause: AcceptPause::default(),
+            is_deferred,
             event_fd,
             event_count: Box::new(0),
             is_wake_armed: false,
             completions: Vec::new(),
-        })
+        };
+        uring.try_multishot_receive()?;
+        Ok(uring)
+    }
+
+    /// Completions are run by this thread only, when it asks for them (6.1).
+    pub fn is_deferred(&self) -> bool {
+        self.is_deferred
+    }
+
+    /// Multishot receive from a buffer ring came last (6.0) and cannot be asked for: it is tried on a socket pair.
+    fn try_multishot_receive(&mut self) -> io::Result<()> {
+        let (ours, mut theirs) = UnixStream::pair()?;
+        theirs.write_all(b"?")?;
+        let entry = opcode::RecvMulti::new(types::Fd(ours.as_raw_fd()), self.buffers.group()).build();
+        self.push(entry.user_data(user_data(KIND_TRIAL, 0, 0)));
+        drop(theirs);
+        let mut received = 0;
+        let mut is_over = false;
+        while !is_over {
+            self.submit(None)?;
+            let completions: Vec<_> = self.ring.completion().collect();
+            for entry in completions {
+                if let Some(buffer) = cqueue::buffer_select(entry.flags()) {
+                    self.buffers.give_back(buffer);
+                    received += entry.result();
+                }
+                is_over |= !cqueue::more(entry.flags());
+            }
+        }
+        self.buffers.publish();
+        if received == 1 {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel has no multishot receive (6.0 or later)"))
     }
 
     fn push(&mut self, entry: squeue::Entry) {
@@ -112,7 +176,7 @@ impl Uring {
     fn arm_receive(&mut self, index: u32) {
         let slot = &mut self.conns[index as usize];
         let Some(socket) = &slot.socket else { return };
-        if slot.is_armed || !slot.wants_input || slot.is_closing {
+        if slot.is_armed || !slot.wants_input || slot.is_closing || slot.is_ended {
             return;
         }
         slot.is_armed = true;
@@ -150,9 +214,12 @@ impl Uring {
             return false;
         }
         let cancel = slot.is_armed.then(|| user_data(KIND_RECEIVE, slot.generation, index));
-        slot.socket = None;
-        slot.generation = slot.generation.wrapping_add(1) & GENERATION_MASK;
-        slot.is_armed = false;
+        if let Some(socket) = slot.socket.take() {
+            shutdown(socket.as_raw_fd());
+            self.retired.push(socket);
+        }
+        let generation = slot.generation.wrapping_add(1) & GENERATION_MASK;
+        *slot = Slot { generation, ..Slot::default() };
         self.free_conns.push(index);
         if let Some(data) = cancel {
             let entry = opcode::AsyncCancel::new(data).build();
@@ -170,9 +237,15 @@ impl Uring {
             // SAFETY: as in `push`.
             if unsafe { self.ring.submission().push(&entry) }.is_err() {
                 self.overflow.push_front(entry);
-                retry_interrupted(|| self.ring.submit())?;
+                match self.enter_without_waiting() {
+                    // The completion queue is full: the rest waits until this turn has emptied it.
+                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => break,
+                    Err(error) if !is_passing(&error) => return Err(error),
+                    _ => {}
+                }
             }
         }
+        let wait = shorten(wait, &self.lingering, &self.accept_pause);
         let ready = !self.ring.completion().is_empty();
         let result = match wait {
             _ if ready => self.enter_without_waiting(),
@@ -184,8 +257,11 @@ impl Uring {
             }
             None => self.ring.submit_and_wait(1).map(drop),
         };
+        if self.ring.submission().is_empty() {
+            self.retired.clear();
+        }
         match result {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(()),
+            Err(error) if is_passing(&error) => Ok(()),
             other => other,
         }
     }
@@ -200,6 +276,25 @@ impl Uring {
         };
         // SAFETY: no argument is passed; the entries' buffers are kept as in `push`.
         unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) }.map(drop)
+    }
+
+    /// Arms listeners that have rested, ends connections that linger too long.
+    fn look_after_the_late(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        if !self.accept_pause.is_active() || self.accept_pause.is_over() {
+            for listener in std::mem::take(&mut self.listeners_idle) {
+                self.arm_accept(listener);
+            }
+        }
+        while let Some(conn) = self.lingering.due() {
+            let slot = &self.conns[conn.slot as usize];
+            let Some(socket) = &slot.socket else { continue };
+            if slot.generation == conn.generation && slot.is_closing {
+                // The send in flight fails, and its completion frees the slot.
+                shutdown(socket.as_raw_fd());
+            } else if slot.generation == conn.generation {
+                self.on_gone(conn.slot, sink);
+            }
+        }
     }
 
     fn on_completion(&mut self, data: u64, result: i32, flags: u32, sink: &mut dyn FnMut(Event<'_>)) {
@@ -221,12 +316,15 @@ impl Uring {
         if result >= 0 {
             // SAFETY: the kernel has just made this descriptor for us.
             let socket = unsafe { OwnedFd::from_raw_fd(result) };
+            self.accept_pause.on_success();
             if let Some(peer) = peer_of(&socket) {
                 sink(Event::Accepted { listener, socket, peer });
             }
+        } else {
+            self.accept_pause.on_error(-result);
         }
         if !cqueue::more(flags) {
-            self.arm_accept(listener);
+            self.listeners_idle.push(listener);
         }
     }
 
@@ -241,6 +339,7 @@ impl Uring {
         let slot = &mut self.conns[index as usize];
         let is_current = slot.generation == generation && slot.socket.is_some();
         let is_listened_to = is_current && !slot.is_closing;
+        slot.has_received |= is_current && result > 0;
         if let Some(buffer) = cqueue::buffer_select(flags) {
             let length = result.max(0) as usize;
             if is_listened_to && length > 0 {
@@ -259,15 +358,20 @@ impl Uring {
         if !is_listened_to {
             return;
         }
-        let is_over = result == 0 || (result < 0 && !matches!(-result, libc::ENOBUFS | libc::ECANCELED));
-        if is_over {
+        let is_passing = matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
+        let is_over = result == 0 || (result < 0 && !is_passing);
+        if result == 0 && slot.has_received && !slot.has_sent {
+            slot.is_ended = true;
+            let conn = self.id(index);
+            self.lingering.add(conn);
+        } else if is_over {
             self.on_gone(index, sink);
         } else {
             self.arm_receive(index);
         }
     }
 
-    /// The peer is gone: tells so at once; the slot itself may have to wait for a send.
+    /// The peer is gone: tells so at once; the slot itself may have to wait for a send, which the shutdown ends.
     fn on_gone(&mut self, index: u32, sink: &mut dyn FnMut(Event<'_>)) {
         let conn = self.id(index);
         if let Some(socket) = &self.conns[index as usize].socket {
@@ -285,16 +389,20 @@ impl Uring {
         }
         let is_done = *sent == buffer.len();
         let is_transient = matches!(-result, libc::EINTR | libc::EAGAIN);
-        if !is_done && !slot.is_closing && (result > 0 || is_transient) {
+        if !is_done && (result > 0 || is_transient) {
             return self.start_send(index);
         }
         let Some((mut buffer, _)) = slot.sending.take() else { return };
+        let is_ended = slot.is_ended;
         if slot.is_closing {
             self.release(index);
         } else if is_done {
             buffer.clear();
             let conn = self.id(index);
             sink(Event::Sent { conn, buffer });
+            if is_ended {
+                self.on_gone(index, sink);
+            }
         } else {
             self.on_gone(index, sink);
         }
@@ -340,6 +448,7 @@ impl Backend for Uring {
             if let Some(listener) = self.listeners[number].take() {
                 // The accept in flight holds the socket; shutting it down ends both at once.
                 shutdown(listener.as_raw_fd());
+                self.retired.push(listener.into());
                 let entry = opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, number as u32)).build();
                 self.push(entry.user_data(user_data(KIND_CANCEL, 0, 0)));
             }
@@ -358,7 +467,6 @@ impl Backend for Uring {
         let slot = &mut self.conns[index as usize];
         slot.socket = Some(socket);
         slot.wants_input = true;
-        slot.is_closing = false;
         self.arm_receive(index);
         Ok(self.id(index))
     }
@@ -369,13 +477,14 @@ impl Backend for Uring {
             return;
         }
         assert!(slot.sending.is_none(), "one send per connection is in flight at most");
+        slot.has_sent = true;
         slot.sending = Some((buffer, 0));
         self.start_send(conn.slot);
     }
 
     fn receive(&mut self, conn: ConnId, on: bool) {
         let Some(slot) = self.conns.get_mut(conn.slot as usize) else { return };
-        if slot.generation != conn.generation || slot.wants_input == on {
+        if slot.generation != conn.generation || slot.is_closing || slot.wants_input == on {
             return;
         }
         slot.wants_input = on;
@@ -389,13 +498,12 @@ impl Backend for Uring {
 
     fn close(&mut self, conn: ConnId) {
         let Some(slot) = self.conns.get_mut(conn.slot as usize) else { return };
-        if slot.generation != conn.generation || slot.is_closing {
+        if slot.generation != conn.generation || slot.socket.is_none() || slot.is_closing {
             return;
         }
-        if let Some(socket) = &slot.socket {
-            shutdown(socket.as_raw_fd());
+        if !self.release(conn.slot) {
+            self.lingering.add(conn);
         }
-        self.release(conn.slot);
     }
 
     fn register_file(&mut self, file: OwnedFd, mode: Durability) -> io::Result<usize> {
@@ -442,6 +550,7 @@ impl Backend for Uring {
 
     fn turn(&mut self, wait: Option<Duration>, sink: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
         self.arm_wake();
+        self.look_after_the_late(sink);
         self.submit(wait)?;
         let mut completions = std::mem::take(&mut self.completions);
         completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
@@ -475,9 +584,13 @@ impl Drop for Uring {
                 break;
             }
         }
-        let leaked: Vec<_> = self.conns.iter_mut().filter_map(|slot| slot.sending.take()).collect();
-        // A send that did not end in time may still be read by the kernel: its memory is given up, not freed.
-        std::mem::forget(leaked);
+        // The reads and receives that are still armed end here, so that nothing writes to freed memory.
+        let limit = types::Timespec::from(Duration::from_secs(1));
+        let _ = self.ring.submitter().register_sync_cancel(Some(limit), types::CancelBuilder::any());
+        let _ = self.turn(Some(Duration::ZERO), &mut |_| {});
+        // A send or write that did not end in time may still be read by the kernel: its memory is given up, not freed.
+        std::mem::forget(self.conns.iter_mut().filter_map(|slot| slot.sending.take()).collect::<Vec<_>>());
+        std::mem::forget(std::mem::take(&mut self.writes));
     }
 }
 
@@ -497,12 +610,7 @@ pub(super) fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
     socket2::SockRef::from(socket).peer_addr().ok()?.as_socket()
 }
 
-fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-            other => return other,
-        }
-    }
+/// Errors of an enter that leave everything in order: the next turn goes on.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
 }
-
