@@ -100,6 +100,8 @@ pub struct Core {
     /// Per core: messages its queue had no room for.
     overflow: Vec<VecDeque<CoreMessage>>,
     accepted: Vec<(OwnedFd, SocketAddr)>,
+    /// Messages taken from the mailbox ahead of their turn.
+    held: VecDeque<CoreMessage>,
     failure: Option<String>,
     is_stopping: bool,
 }
@@ -132,6 +134,7 @@ impl Core {
             member_out: Vec::new(),
             shard_out: Vec::new(),
             accepted: Vec::new(),
+            held: VecDeque::new(),
             failure: None,
             is_stopping: false,
         })
@@ -161,7 +164,8 @@ impl Core {
 
     /// How long nothing needs to happen. None: until something arrives.
     fn wait_time(&mut self) -> Option<Duration> {
-        let is_busy = self.shard.as_ref().is_some_and(Shard::has_work)
+        let is_busy = !self.held.is_empty()
+            || self.shard.as_ref().is_some_and(Shard::has_work)
             || self.overflow.iter().any(|queue| !queue.is_empty())
             || self.seat.as_ref().is_some_and(|seat| !seat.waiting.is_empty() && seat.member.is_accepting());
         if is_busy || !self.receiver.announce_sleep() {
@@ -175,13 +179,23 @@ impl Core {
 
     /// Waits for the kernel and steps the state machines with what it tells.
     fn gather(&mut self, wait: Option<Duration>) -> std::io::Result<()> {
-        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, .. } = self;
+        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, receiver, held, .. } = self;
         let mut now: Option<Now> = None;
         backend.turn(wait, &mut |event| {
             let now = *now.get_or_insert_with(|| clock.now());
             match event {
                 Event::Accepted { socket, peer, .. } => accepted.push((socket, peer)),
                 Event::Received { conn, bytes } => {
+                    // A client may ask here what another client has just been told elsewhere. The batch was queued for
+                    // every shard before any reply left, so whatever is queued is taken first.
+                    while let Some(message) = receiver.pop() {
+                        match message {
+                            CoreMessage::ToShard(message) => {
+                                step_shard(shard, now, ShardInput::FromMember(message), shard_out);
+                            }
+                            other => held.push_back(other),
+                        }
+                    }
                     step_shard(shard, now, ShardInput::Received { conn, bytes }, shard_out);
                 }
                 Event::Sent { conn, buffer } => {
@@ -207,7 +221,7 @@ impl Core {
     fn take_messages(&mut self) {
         let mut now = None;
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(message) = self.receiver.pop() else { break };
+            let Some(message) = self.held.pop_front().or_else(|| self.receiver.pop()) else { break };
             let now = *now.get_or_insert_with(|| self.clock.now());
             match message {
                 CoreMessage::ToMember(message) => {
