@@ -525,7 +525,7 @@ mod tests {
         assert!(text.contains("zoo.cfg, line 2: clientPort: expected a whole number"), "{text}");
         assert!(problem("clientPort=1\n").contains("dataDir: it is required"));
         assert!(problem("dataDir=/d\nclientPort=1\nskipACL=maybe\n").contains("line 3: skipACL: expected yes or no"));
-        assert!(problem("dataDir=/d\nclientPort=1\nsecureClientPort=2\n").contains("no TLS"));
+        assert!(problem("dataDir=/d\nclientPort=1\nsessionRequireClientSASLAuth=true\n").contains("no SASL"));
         let servers = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
         assert!(problem(&format!("dataDir=/d\nclientPort=1\n{servers}")).contains("ensembles"));
     }
