@@ -5,6 +5,8 @@
 //! Two backends implement the trait: `uring` (io_uring: multishot accept and receive, provided buffer ring, one enter
 //! per turn) and `epoll`, chosen by `probe` at start.
 
+pub mod poller;
+
 pub use crate::aligned::AlignedBuffer;
 use crate::ids::ConnId;
 use std::net::{SocketAddr, TcpListener};
