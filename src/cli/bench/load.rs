@@ -54,7 +54,7 @@ pub struct Measured {
     pub latency: Vec<Option<Histogram<u64>>>,
     /// Replies within the measured time.
     pub operations: u64,
-    /// From the start of the measured time to its end (or to the last reply, with a number of operations).
+    /// From the start of the measured time to its end (or to the end of all sessions, with a number of operations).
     pub elapsed: Duration,
 }
 
@@ -104,6 +104,10 @@ pub fn run_thread(
     watch.go.wait();
     let mut worker = opened?;
     let result = worker.run(watch).and_then(|()| worker.close_sessions());
+    if worker.is_counted {
+        // The end of the sessions belongs to the work: with ephemeral nodes it is half of it.
+        worker.measured.elapsed = worker.start.elapsed();
+    }
     if result.is_err() {
         watch.is_failed.store(true, Ordering::Relaxed);
     }
@@ -195,8 +199,9 @@ impl Worker {
                 break;
             }
         }
-        let measured_ns = if self.is_counted { last_reply_ns } else { self.end_ns - self.warm_ns };
-        self.measured.elapsed = Duration::from_nanos(measured_ns);
+        if !self.is_counted {
+            self.measured.elapsed = Duration::from_nanos(self.end_ns - self.warm_ns);
+        }
         Ok(())
     }
 

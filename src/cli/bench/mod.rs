@@ -415,6 +415,11 @@ fn measure(target: &mut Target, pace: &Pace, shape: &Shape) -> Result<Measured, 
             true => target.outcome.set_operations(all.operations, all.elapsed),
             false => meter.finish(&mut target.outcome, all.operations, all.elapsed, pace.threads),
         }
+        if let Some(rate) = pace.rate {
+            // An open loop polls while it waits, so a busy generator says nothing; a missed rate does.
+            let is_missed = target.outcome.operations_per_second < RATE_REACHED * rate;
+            target.outcome.is_generator_limited &= is_missed;
+        }
         Ok(all)
     })
 }
@@ -514,4 +519,69 @@ fn pin(cpu: Option<usize>) -> Result<(), String> {
 
 /// Ephemeral nodes of a run that names no number.
 const EPHEMERAL_OPERATIONS: u64 = 50_000;
+/// Part of a rate asked for that counts as reached.
+const RATE_REACHED: f64 = 0.97;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A null server on a thread, and a load over it; the thread ends with the test process.
+    fn run_against_null(
+        workload: Workload,
+        served_value_bytes: usize,
+        rate: Option<f64>,
+    ) -> Result<Measured, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let settings = null::NullSettings { value_bytes: served_value_bytes, children: 10 };
+        std::thread::spawn(move || null::serve(listener, settings));
+        let shape = Shape {
+            workload,
+            folder: "/bench".into(),
+            nodes: 10,
+            value_bytes: 100,
+            distribution: Distribution::Zipf,
+            read_percent: 50,
+            multi_ops: 1,
+        };
+        let pace = Pace {
+            threads: 2,
+            connections: 3,
+            in_flight: 4,
+            warm_up: Duration::ZERO,
+            duration: Duration::ZERO,
+            operations: Some(1001),
+            rate,
+            session_timeout_ms: 10_000,
+        };
+        setup::prepare(address, &shape)?;
+        let mut target = Target { address, server: None, outcome: Outcome::new("null".into(), "test") };
+        measure(&mut target, &pace, &shape)
+    }
+
+    #[test]
+    fn every_request_of_a_run_is_answered_and_counted() {
+        for workload in
+            [Workload::Get, Workload::Exists, Workload::Children, Workload::Mixed, Workload::CreateDelete]
+        {
+            let measured = run_against_null(workload, 100, None).expect("the null server answers all");
+            assert_eq!(measured.operations, 1001, "{workload:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_loop_takes_the_time_that_its_rate_needs() {
+        let measured =
+            run_against_null(Workload::Get, 100, Some(10_000.0)).expect("the null server answers all");
+        assert_eq!(measured.operations, 1001);
+        assert!(measured.elapsed >= Duration::from_millis(99), "{:?}", measured.elapsed);
+    }
+
+    #[test]
+    fn a_wrong_reply_fails_the_run() {
+        let error = run_against_null(Workload::Get, 99, None).err().expect("values are one byte short");
+        assert!(error.contains("a wrong reply to get"), "{error}");
+    }
+}

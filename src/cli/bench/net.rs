@@ -262,8 +262,8 @@ pub fn say(what: &'static str) -> impl Fn(std::io::Error) -> String {
     move |error| format!("cannot {what}: {error}")
 }
 
-/// First size of a connection's input buffer: a turn of pipelined replies.
-const INPUT_BYTES_MIN: usize = 64 * 1024;
+/// First size of a connection's input buffer: a turn of pipelined replies. Grows with the frames that come.
+const INPUT_BYTES_MIN: usize = 16 * 1024;
 /// Larger frames are taken for nonsense. A list of a million children fits.
 const FRAME_BYTES_MAX: i32 = 256 * 1024 * 1024;
 /// Requests in flight while preparing and cleaning up.
