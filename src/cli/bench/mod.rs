@@ -104,9 +104,9 @@ struct Common {
     /// Bytes of each value
     #[arg(long, default_value_t = 100)]
     value: usize,
-    /// Nodes
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=99_999_999))]
-    nodes: u64,
+    /// Nodes [default: 1000; for fan-out 1]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=99_999_999))]
+    nodes: Option<u64>,
     /// Leave the nodes there
     #[arg(long)]
     keep: bool,
@@ -255,7 +255,7 @@ pub fn run(args: BenchArgs) -> Result<(), String> {
         BenchCommand::Multi(load) => run_load(Workload::Multi, "multi", load),
         BenchCommand::Mixed(load) => run_load(Workload::Mixed, "mixed", load),
         BenchCommand::Preload(mut load) => {
-            load.operations = Some(load.common.nodes);
+            load.operations = Some(load.common.nodes.unwrap_or(NODES));
             load.common.keep = true;
             run_load(Workload::Create, "preload", load)
         }
@@ -297,7 +297,6 @@ impl Target {
         }
         let mut outcome =
             Outcome::new(common.label.clone().unwrap_or_else(|| common.server.clone()), workload);
-        outcome.settings.insert("nodes".into(), json!(common.nodes));
         outcome.settings.insert("value_bytes".into(), json!(common.value));
         Ok(Target { address, server, outcome })
     }
@@ -320,7 +319,7 @@ fn run_load(workload: Workload, name: &str, args: LoadArgs) -> Result<(), String
     let shape = Shape {
         workload,
         folder: args.common.folder.clone(),
-        nodes: args.common.nodes,
+        nodes: args.common.nodes.unwrap_or(NODES),
         value_bytes: args.common.value,
         distribution: args.distribution,
         read_percent: args.read_percent,
@@ -360,6 +359,7 @@ fn pace_of(args: &LoadArgs, workload: Workload) -> Result<Pace, String> {
 }
 
 fn describe(target: &mut Target, args: &LoadArgs, workload: Workload) {
+    target.set("nodes", json!(args.common.nodes.unwrap_or(NODES)));
     target.set("connections", json!(args.connections));
     target.set("in_flight", json!(args.in_flight));
     target.set("threads", json!(args.threads));
@@ -447,13 +447,15 @@ fn run_fan_out(args: FanOutArgs) -> Result<(), String> {
     target.set("connections", json!(args.connections));
     target.set("watches_each", json!(args.watches_each));
     target.set("rounds", json!(args.rounds));
-    if args.watches_each > args.common.nodes {
+    let nodes = args.common.nodes.unwrap_or(1);
+    target.set("nodes", json!(nodes));
+    if args.watches_each > nodes {
         return Err("a connection cannot watch more nodes than there are".into());
     }
     let shape = Shape {
         workload: Workload::Get,
         folder: args.common.folder.clone(),
-        nodes: args.common.nodes,
+        nodes,
         value_bytes: args.common.value,
         distribution: Distribution::Uniform,
         read_percent: 100,
@@ -517,6 +519,8 @@ fn pin(cpu: Option<usize>) -> Result<(), String> {
     cpu.map_or(Ok(()), |cpu| pin_thread(cpu).map_err(|error| format!("cannot pin to CPU {cpu}: {error}")))
 }
 
+/// Nodes of a run that names no number.
+const NODES: u64 = 1000;
 /// Ephemeral nodes of a run that names no number.
 const EPHEMERAL_OPERATIONS: u64 = 50_000;
 /// Part of a rate asked for that counts as reached.
