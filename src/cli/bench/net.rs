@@ -68,6 +68,10 @@ impl Conn {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
                     self.end += count;
+                    if self.end == self.input.len() && self.end < INPUT_BYTES_GROWN {
+                        // A full buffer means that more waited: many small reads would slow both sides down.
+                        self.input.resize(self.end * 2, 0);
+                    }
                     return Ok(true);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
@@ -264,6 +268,8 @@ pub fn say(what: &'static str) -> impl Fn(std::io::Error) -> String {
 
 /// First size of a connection's input buffer: a turn of pipelined replies. Grows with the frames that come.
 const INPUT_BYTES_MIN: usize = 16 * 1024;
+/// Size up to which full reads grow it; larger only for a frame that needs it.
+const INPUT_BYTES_GROWN: usize = 256 * 1024;
 /// Larger frames are taken for nonsense. A list of a million children fits.
 const FRAME_BYTES_MAX: i32 = 256 * 1024 * 1024;
 /// Requests in flight while preparing and cleaning up.
