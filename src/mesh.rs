@@ -39,7 +39,7 @@ pub struct ClientRequest {
     pub identities: Arc<[Identity]>,
 }
 
-/// A client wants a session. The shard has already checked last zxid seen, password length and negotiated the timeout.
+/// A client wants a session. The shard has already compared the password and negotiated the timeout.
 #[derive(Debug)]
 pub struct Connect {
     pub origin: Origin,
@@ -49,6 +49,8 @@ pub struct Connect {
     pub password_ok: bool,
     /// Negotiated.
     pub timeout_ms: i32,
+    /// The newest zxid the client has seen; a member that is behind it closes the connection without a word.
+    pub last_zxid_seen: Zxid,
 }
 
 /// From the member to a shard.
@@ -57,7 +59,7 @@ pub enum ToShard {
     /// The next committed transactions, in zxid order. Every shard gets every batch.
     Committed(Arc<Batch>),
     /// The answer to a `Connect` of an existing session; `valid: false` refuses it.
-    Resumed { conn: ConnId, session: SessionId, timeout_ms: i32, valid: bool },
+    Resumed { conn: ConnId, session: SessionId, timeout_ms: i32, valid: bool, seen: Zxid },
     /// An answer that belongs to no transaction (sync, undecodable or refused write). Comes after all batches that
     /// precede it in order.
     Answer { conn: ConnId, answer: Answer },
@@ -125,6 +127,7 @@ pub enum Question {
     Dump,
     Dirs,
     Hash,
+    Conf,
     Crst,
     Srst,
 }

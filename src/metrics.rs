@@ -1,5 +1,103 @@
-//! (stub, the counters of one core)
+//! Counters of one core, plain numbers that are added up when somebody asks.
 
-/// Counters of one core.
+/// What one shard counts (`ServerStats` and the metrics that concern connections).
 #[derive(Clone, Debug, Default)]
-pub struct ServerStats {}
+pub struct ServerStats {
+    /// Frames received.
+    pub packets_received: u64,
+    /// Frames sent.
+    pub packets_sent: u64,
+    /// Bytes received, lengths included.
+    pub bytes_received: u64,
+    /// Bytes of watch events.
+    pub watch_bytes: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Requests not yet answered.
+    pub outstanding: u64,
+    /// Connect requests.
+    pub connection_requests: u64,
+    /// Connections closed because they never got a session.
+    pub sessionless_connections_expired: u64,
+    /// Failed auth packets.
+    pub auth_failed: u64,
+    /// Smallest latency in ms; None before the first reply.
+    pub latency_min_ms: Option<u64>,
+    /// Largest latency in ms.
+    pub latency_max_ms: u64,
+    /// Sum of all latencies in ms.
+    pub latency_sum_ms: u64,
+    /// Replies in the sum.
+    pub latency_count: u64,
+    /// What `stmk` set; None: the default.
+    pub trace_mask: Option<i64>,
+}
+
+impl ServerStats {
+    /// A reply was made after this time.
+    pub fn on_latency(&mut self, latency_ms: u64) {
+        self.latency_min_ms = Some(self.latency_min_ms.map_or(latency_ms, |min| min.min(latency_ms)));
+        self.latency_max_ms = self.latency_max_ms.max(latency_ms);
+        self.latency_sum_ms += latency_ms;
+        self.latency_count += 1;
+    }
+
+    /// Adds another core's numbers.
+    pub fn merge(&mut self, other: &ServerStats) {
+        self.packets_received += other.packets_received;
+        self.packets_sent += other.packets_sent;
+        self.bytes_received += other.bytes_received;
+        self.watch_bytes += other.watch_bytes;
+        self.connections += other.connections;
+        self.outstanding += other.outstanding;
+        self.connection_requests += other.connection_requests;
+        self.sessionless_connections_expired += other.sessionless_connections_expired;
+        self.auth_failed += other.auth_failed;
+        self.latency_min_ms = match (self.latency_min_ms, other.latency_min_ms) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        self.latency_max_ms = self.latency_max_ms.max(other.latency_max_ms);
+        self.latency_sum_ms += other.latency_sum_ms;
+        self.latency_count += other.latency_count;
+        self.trace_mask = self.trace_mask.or(other.trace_mask);
+    }
+
+    /// Forgets what was counted (`srst`); what is open or waiting stays.
+    pub fn reset(&mut self) {
+        *self = ServerStats {
+            connections: self.connections,
+            outstanding: self.outstanding,
+            trace_mask: self.trace_mask,
+            ..ServerStats::default()
+        };
+    }
+
+    /// Average latency as Apache prints it: at most four decimals, rounded half up, Java's `Double.toString`.
+    pub fn latency_average(&self) -> String {
+        if self.latency_count == 0 {
+            return "0.0".into();
+        }
+        let ten_thousandths = (self.latency_sum_ms as u128 * 20_000 / self.latency_count as u128).div_ceil(2);
+        let text = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
+        let trimmed = text.trim_end_matches('0');
+        if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_look_like_java_doubles() {
+        let average = |sum, count| {
+            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }.latency_average()
+        };
+        assert_eq!(average(0, 0), "0.0");
+        assert_eq!(average(11, 4), "2.75");
+        assert_eq!(average(1, 3), "0.3333");
+        assert_eq!(average(2, 3), "0.6667");
+        assert_eq!(average(10, 1), "10.0");
+    }
+}

@@ -1,2 +1,3 @@
-//! (stub)
+//! The operator's commands.
+
 pub mod bench;

@@ -1,1 +1,335 @@
-//! (stub)
+//! This process as part of the ensemble: turns requests into transactions, numbers and logs them, and tells every
+//! shard what is committed; owns sessions, admission, snapshots' timing and the log's space. Lives on core 0.
+//!
+//! The member's tree is at the *proposed* state: a request is checked against it and applied to it at once, so the
+//! next request sees it. Shards see a transaction only in a batch broadcast after the log has it and a quorum (here
+//! one server) acknowledged it. If the process dies in between, nobody was told, and the tree dies with it.
+//!
+//! Invariant: `broadcast == committed <= proposed == applied to this tree == appended to the log`.
+//!
+//! One face for both drivers: [`Member::step`] with every input of a turn, then [`Member::flush`] once. Knows no
+//! connections beyond their [`Origin`], no files, no clocks.
+
+mod admission;
+mod ask;
+mod collect;
+mod commit;
+mod connect;
+mod four_letter;
+mod io;
+mod prepare;
+mod prepare_create;
+mod prepare_multi;
+mod requests;
+mod room;
+mod sessions;
+mod settings;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
+pub use settings::MemberSettings;
+
+use crate::aligned::AlignedBuffer;
+use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
+use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX};
+use crate::log::{LogOutput, LogStart, LogWriter};
+use crate::mesh::{ToMember, ToShard};
+use crate::tree::{Store, Undo};
+use crate::wire::Acl;
+use crate::zab::Leader;
+use admission::Admission;
+use ask::Asks;
+use commit::Pending;
+use four_letter::Summary;
+use room::Room;
+use sessions::Sessions;
+use snapshots::Snapshots;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What recovery found.
+pub struct RecoveredState {
+    /// The data at `last_zxid`.
+    pub store: Store,
+    /// Sessions and their timeouts.
+    pub sessions: Vec<(SessionId, i32)>,
+    /// The last transaction.
+    pub last_zxid: Zxid,
+    /// Where the log goes on.
+    pub log: LogStart,
+    /// The segments it found, oldest first, each with the newest zxid before it.
+    pub segments: Vec<(SegmentId, Zxid)>,
+    /// The snapshots on disk, ascending.
+    pub snapshots: Vec<Zxid>,
+    /// Transactions in the log after the newest of them.
+    pub txns_since_snapshot: u64,
+}
+
+/// The member. See the module's documentation for the contract.
+pub struct Member {
+    settings: MemberSettings,
+    phase: Phase,
+    /// At the proposed state.
+    store: Store,
+    sessions: Sessions,
+    /// What recovery found; tracked at the start.
+    recovered_sessions: Vec<(SessionId, i32)>,
+    /// Sessions whose end the server itself has to propose, oldest first: expired, or unknown owners of ephemerals.
+    ending: VecDeque<SessionId>,
+    leader: Leader,
+    log: LogWriter,
+    room: Room,
+    /// Messages that wait for a log segment, in order. Invariant: empty unless the log has no room.
+    stalled: VecDeque<ToMember>,
+    /// Proposed and not yet broadcast, in zxid order, with the answers that wait behind them.
+    pending: VecDeque<Pending>,
+    pending_bytes: usize,
+    admission: Admission,
+    snapshots: Snapshots,
+    asks: Asks,
+    /// When containers and TTL nodes are looked at next.
+    collect_at_ms: Option<u64>,
+    /// (zxid, digest) of every 128th transaction, the newest last, for `hash`.
+    digests: VecDeque<(Zxid, u64)>,
+    started_ms: u64,
+    /// As the driver last said.
+    usage: Usage,
+    /// Log writes under way: token and start.
+    log_writes: VecDeque<(u64, u64)>,
+    /// How long log writes take.
+    log_write_times: Summary,
+    open_acl: Arc<[Acl]>,
+    /// Reused: nothing on the write path allocates for them.
+    undo: Undo,
+    entry: Vec<u8>,
+    log_out: Vec<LogOutput>,
+}
+
+/// The life of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Created,
+    Running,
+    /// No further requests; what is proposed is finished.
+    Stopping,
+    /// `Stopped` or `Fatal` was said.
+    Ended,
+}
+
+impl Member {
+    /// A member at what recovery found. Nothing happens before [`MemberInput::Start`].
+    pub fn new(settings: MemberSettings, recovered: RecoveredState) -> Member {
+        let RecoveredState { mut store, sessions, last_zxid, log, segments, snapshots, txns_since_snapshot } =
+            recovered;
+        let room = Room::new(log.segment_bytes);
+        let mut log = LogWriter::new(log);
+        log.adopt_history(&segments);
+        store.set_applied(last_zxid);
+        Member {
+            phase: Phase::Created,
+            sessions: Sessions::new(settings.server_id, settings.tick_ms, 0),
+            recovered_sessions: sessions,
+            ending: VecDeque::new(),
+            leader: Leader::new(&[settings.server_id], last_zxid),
+            room,
+            log,
+            stalled: VecDeque::new(),
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            admission: Admission::new(
+                settings.shards,
+                settings.connections_per_address_max,
+                settings.connections_max,
+            ),
+            snapshots: Snapshots::new(&settings, snapshots, txns_since_snapshot),
+            asks: Asks::new(settings.shards),
+            collect_at_ms: None,
+            digests: VecDeque::new(),
+            started_ms: 0,
+            usage: Usage::default(),
+            log_writes: VecDeque::new(),
+            log_write_times: Summary::default(),
+            open_acl: Acl::open().into(),
+            undo: Undo::default(),
+            entry: Vec::new(),
+            log_out: Vec::new(),
+            store,
+            settings,
+        }
+    }
+
+    /// Takes one input. Outputs are appended to `out`; those of a turn are complete after [`Member::flush`].
+    pub fn step(&mut self, now: Now, input: MemberInput, out: &mut Vec<MemberOutput>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        match input {
+            MemberInput::Start => self.on_start(now),
+            MemberInput::FromShard(message) => self.on_message(now, message, out),
+            MemberInput::Accepted { address, token } => self.on_accepted(address, token, out),
+            MemberInput::LogWritten { token, buffer } => self.on_log_written(now, token, buffer),
+            MemberInput::LogFailed { what } => self.on_log_failed(what, out),
+            MemberInput::SegmentReady { segment, bytes } => self.on_segment_ready(now, segment, bytes, out),
+            MemberInput::SegmentFailed { segment, no_space, what } => {
+                self.on_segment_failed(now, segment, no_space, what, out);
+            }
+            MemberInput::SnapshotDone { zxid, .. } => self.on_snapshot_done(now, zxid, out),
+            MemberInput::SnapshotFailed { what } => self.on_snapshot_failed(what, out),
+            MemberInput::Usage(usage) => self.usage = usage,
+            MemberInput::Tick => self.on_tick(now, out),
+            MemberInput::Stop => self.phase = Phase::Stopping,
+        }
+    }
+
+    /// When a [`MemberInput::Tick`] is due, in monotonic ms.
+    pub fn next_timeout(&self) -> Option<u64> {
+        if !matches!(self.phase, Phase::Running) {
+            return None;
+        }
+        let timers = [self.sessions.next_timeout_ms(), self.collect_at_ms, self.room.retry_at_ms()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// False when the driver should leave further messages of the shards queued: too much is proposed and not yet
+    /// durable, or the log waits for a segment.
+    pub fn is_accepting(&self) -> bool {
+        self.stalled.is_empty()
+            && self.pending.len() < OUTSTANDING_TXNS_MAX
+            && self.pending_bytes < OUTSTANDING_BYTES_MAX
+    }
+
+    /// The last transaction given out.
+    pub fn proposed(&self) -> Zxid {
+        self.leader.proposed()
+    }
+
+    /// The data at the proposed state, for inspection.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn on_start(&mut self, now: Now) {
+        assert_eq!(self.phase, Phase::Created, "a member starts once");
+        self.phase = Phase::Running;
+        self.started_ms = now.mono_ms;
+        self.sessions = Sessions::new(self.settings.server_id, self.settings.tick_ms, now.wall_ms);
+        for (session, timeout_ms) in std::mem::take(&mut self.recovered_sessions) {
+            self.sessions.track(session, timeout_ms, None, now.mono_ms);
+        }
+        // Ephemerals outlive their session's record only if a snapshot or import lacks it; nobody could end it.
+        for session in self.store.tree().ephemeral_sessions() {
+            if !self.sessions.contains(session) {
+                self.ending.push_back(session);
+            }
+        }
+        self.collect_at_ms = Some(now.mono_ms + self.settings.container_check_ms);
+    }
+
+    fn on_message(&mut self, now: Now, message: ToMember, out: &mut Vec<MemberOutput>) {
+        let Some(message) = self.on_quick_message(now, message, out) else { return };
+        if !self.stalled.is_empty() {
+            self.stalled.push_back(message);
+        } else if let Some(message) = self.on_ordered_message(now, message, out) {
+            self.stalled.push_back(message);
+        }
+    }
+
+    /// Messages that need no room in the log are taken at once; gives back the others.
+    fn on_quick_message(
+        &mut self,
+        now: Now,
+        message: ToMember,
+        out: &mut Vec<MemberOutput>,
+    ) -> Option<ToMember> {
+        match message {
+            ToMember::Touch(sessions) => {
+                for session in sessions {
+                    self.sessions.touch(session, now.mono_ms);
+                }
+                None
+            }
+            ToMember::Ask { origin, question } => {
+                self.on_ask(now, origin, question, out);
+                None
+            }
+            ToMember::Part { ask, part } => {
+                self.on_part(now, ask, part, out);
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    /// Messages whose order among each other counts; gives back one that has to wait for room in the log.
+    fn on_ordered_message(
+        &mut self,
+        now: Now,
+        message: ToMember,
+        out: &mut Vec<MemberOutput>,
+    ) -> Option<ToMember> {
+        match message {
+            ToMember::Request(request) => self.on_request(now, request, out).map(ToMember::Request),
+            ToMember::Connect(connect) => self.on_connect(now, connect, out).map(ToMember::Connect),
+            ToMember::Disconnected { origin, session, address } => {
+                self.admission.release(address, origin.shard);
+                self.sessions.disown(session, origin);
+                None
+            }
+            ToMember::Touch(_) | ToMember::Ask { .. } | ToMember::Part { .. } => {
+                unreachable!("these are taken at once")
+            }
+        }
+    }
+
+    /// Takes the messages that wait, until one has to wait on.
+    fn drain_stalled(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
+        while let Some(message) = self.stalled.pop_front() {
+            if let Some(message) = self.on_ordered_message(now, message, out) {
+                return self.stalled.push_front(message);
+            }
+        }
+    }
+
+    fn on_accepted(&mut self, address: std::net::IpAddr, token: u64, out: &mut Vec<MemberOutput>) {
+        if self.phase != Phase::Running {
+            return out.push(MemberOutput::Refuse { token, reason: RefuseReason::Stopping });
+        }
+        out.push(match self.admission.admit(address) {
+            Ok(shard) => MemberOutput::Assign { token, shard },
+            Err(reason) => MemberOutput::Refuse { token, reason },
+        });
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.sessions.expire(now.mono_ms, &mut self.ending);
+        self.end_sessions(now);
+        self.collect(now);
+        self.retry_segments(now, out);
+    }
+
+    /// The log's durable prefix may have grown; [`Member::flush`] acknowledges it.
+    fn on_log_written(&mut self, now: Now, token: u64, buffer: AlignedBuffer) {
+        if let Some(at) = self.log_writes.iter().position(|(written, _)| *written == token)
+            && let Some((_, started_ms)) = self.log_writes.remove(at)
+        {
+            self.log_write_times.add(now.mono_ms.saturating_sub(started_ms));
+        }
+        self.log.on_written(token, buffer);
+    }
+
+    /// Crash story: a write of the log failed. Whether the sectors are on disk is unknown, and a second sync could
+    /// succeed without them. So nothing of it is ever acknowledged: the process ends, and recovery reads the disk.
+    fn on_log_failed(&mut self, what: String, out: &mut Vec<MemberOutput>) {
+        self.phase = Phase::Ended;
+        out.push(MemberOutput::Fatal { what: format!("the transaction log cannot be written: {what}") });
+    }
+
+    fn send(origin: Origin, message: ToShard, out: &mut Vec<MemberOutput>) {
+        out.push(MemberOutput::ToShard(origin.shard, message));
+    }
+}

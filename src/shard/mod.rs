@@ -1,1 +1,366 @@
-//! (stub)
+//! One core's clients: connection order, reads from the shard's own tree, watches, sessions' liveness, four-letter
+//! words. Lives on one core and is never shared.
+//!
+//! Contract: the driver feeds [`Shard::step`] with what happened and carries out the outputs in order; after the inputs
+//! of a turn it calls [`Shard::flush`], which emits at most one send per connection and a bounded number in all; while
+//! [`Shard::has_work`] it must not sleep. Replies keep the order of requests; the events of a transaction are queued
+//! before any reply that reflects it.
+//!
+//! Deliberately absent: it decides nothing about sessions or writes (the member does), knows no log and no peers.
+
+mod apply;
+mod conn;
+mod handshake;
+mod reads;
+mod requests;
+mod stats;
+pub mod watches;
+
+use crate::ids::{ConnId, Now, SessionId, ShardId};
+use crate::limits;
+use crate::mesh::{ShardPart, ToMember, ToShard};
+use crate::metrics::ServerStats;
+use crate::tree::{OwnerRules, Tree};
+use crate::wire::Identity;
+use conn::{Conn, Phase};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use watches::Watches;
+
+/// Settings a shard needs, from zoo.cfg.
+#[derive(Clone, Debug)]
+pub struct ShardSettings {
+    /// This shard.
+    pub shard: ShardId,
+    /// Seed of all hashing.
+    pub hash_seed: u64,
+    /// How stored owners are read.
+    pub rules: OwnerRules,
+    /// `tickTime`, ms.
+    pub tick_ms: u64,
+    /// Smallest negotiated session timeout, ms.
+    pub min_session_timeout_ms: i32,
+    /// Largest negotiated session timeout, ms.
+    pub max_session_timeout_ms: i32,
+    /// `jute.maxbuffer`: a longer request closes the connection.
+    pub frame_bytes_max: usize,
+    /// `skipACL`.
+    pub skip_acl: bool,
+    /// The algorithm of digest identities.
+    pub digest: crate::tree::permission::DigestSettings,
+    /// Enabled four-letter words; None enables all.
+    pub four_letter_words: Option<Vec<String>>,
+    /// Connections without a session are closed after this time, ms.
+    pub sessionless_timeout_ms: u64,
+    /// `enforce.auth.schemes` if `enforce.auth.enabled`: a connection without such an identity is not served.
+    pub enforced_schemes: Option<Vec<String>>,
+    /// Writes in flight before connections that have one are no longer read (`globalOutstandingLimit`).
+    pub outstanding_max: usize,
+    /// The answer to `envi`.
+    pub environment: String,
+}
+
+/// What happened.
+pub enum ShardInput<'a> {
+    /// A connection was assigned to this shard.
+    Accepted { conn: ConnId, peer: SocketAddr },
+    /// Bytes arrived.
+    Received { conn: ConnId, bytes: &'a [u8] },
+    /// The send in flight is done; its buffer comes back, empty.
+    Sent { conn: ConnId, buffer: Vec<u8> },
+    /// The peer is gone; the connection's id is dead.
+    Closed { conn: ConnId },
+    /// The member says something.
+    FromMember(ToShard),
+    /// A due timer.
+    Tick,
+}
+
+/// What the shard wants.
+pub enum ShardOutput {
+    /// Send these bytes; no send of this connection is in flight.
+    Send { conn: ConnId, buffer: Vec<u8> },
+    /// Stop or resume reading from the connection.
+    Receive { conn: ConnId, on: bool },
+    /// Close the connection; nothing of it is in flight.
+    Close { conn: ConnId },
+    /// Tell the member.
+    ToMember(ToMember),
+}
+
+/// One core's clients.
+pub struct Shard {
+    settings: ShardSettings,
+    tree: Tree,
+    watches: Watches,
+    conns: Vec<Option<Box<Conn>>>,
+    by_session: HashMap<SessionId, ConnId, FixedState>,
+    /// Connections with replies to send; served before those with events only.
+    dirty: VecDeque<ConnId>,
+    /// Connections with events only to send.
+    dirty_events: VecDeque<ConnId>,
+    /// Connections not parsed further because too many writes are in flight.
+    throttled: VecDeque<ConnId>,
+    writes_in_flight: usize,
+    touched: Vec<SessionId>,
+    touch_due_ms: u64,
+    /// Connections without a session, in the order of their deadline.
+    sessionless: VecDeque<(u64, ConnId)>,
+    /// Resumed sessions whose client has seen more than this shard's tree.
+    behind: Vec<Behind>,
+    stats: ServerStats,
+    spare: Vec<Vec<u8>>,
+    told: Vec<u32>,
+    scratch: Vec<u8>,
+}
+
+/// A session that is let in once the tree has caught up with what its client has seen.
+struct Behind {
+    conn: ConnId,
+    seen: crate::ids::Zxid,
+    session: SessionId,
+    timeout_ms: i32,
+}
+
+impl Shard {
+    /// A shard over an already loaded tree.
+    pub fn new(settings: ShardSettings, tree: Tree) -> Shard {
+        let hasher = FixedState::with_seed(settings.hash_seed);
+        Shard {
+            watches: Watches::new(settings.hash_seed),
+            tree,
+            conns: Vec::new(),
+            by_session: HashMap::with_hasher(hasher),
+            dirty: VecDeque::new(),
+            dirty_events: VecDeque::new(),
+            throttled: VecDeque::new(),
+            writes_in_flight: 0,
+            touched: Vec::new(),
+            touch_due_ms: 0,
+            sessionless: VecDeque::new(),
+            behind: Vec::new(),
+            stats: ServerStats::default(),
+            spare: Vec::new(),
+            told: Vec::new(),
+            scratch: Vec::new(),
+            settings,
+        }
+    }
+
+    /// The shard's tree.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, now: Now, input: ShardInput<'_>, out: &mut Vec<ShardOutput>) {
+        match input {
+            ShardInput::Accepted { conn, peer } => self.on_accepted(now, conn, peer),
+            ShardInput::Received { conn, bytes } => self.on_received(now, conn, bytes, out),
+            ShardInput::Sent { conn, buffer } => self.on_sent(now, conn, buffer, out),
+            ShardInput::Closed { conn } => self.on_closed(conn, out),
+            ShardInput::FromMember(message) => self.on_member(now, message, out),
+            ShardInput::Tick => self.on_tick(now, out),
+        }
+    }
+
+    /// Ends a turn: sends what is queued, one buffer per connection, at most `FAN_OUT_SLICE` connections of each kind.
+    pub fn flush(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        for replies in [true, false] {
+            let queued = if replies { self.dirty.len() } else { self.dirty_events.len() };
+            let slice = if replies { queued } else { queued.min(limits::FAN_OUT_SLICE) };
+            for _ in 0..slice {
+                let queue = if replies { &mut self.dirty } else { &mut self.dirty_events };
+                let Some(conn) = queue.pop_front() else { break };
+                self.flush_conn(conn, out);
+            }
+        }
+        if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {
+            self.report_touched(now, out);
+        }
+    }
+
+    /// True while a further `flush` would emit something.
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.dirty_events.is_empty()
+    }
+
+    /// When the next `Tick` is due, in monotonic ms.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let touch = (!self.touched.is_empty()).then_some(self.touch_due_ms);
+        let sessionless = self.sessionless.front().map(|(due, _)| *due);
+        touch.into_iter().chain(sessionless).min()
+    }
+
+    fn on_accepted(&mut self, now: Now, id: ConnId, peer: SocketAddr) {
+        let slot = id.slot as usize;
+        if self.conns.len() <= slot {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        assert!(self.conns[slot].is_none(), "the driver reuses a slot only after it was released");
+        self.conns[slot] = Some(Box::new(Conn::new(id, peer, now)));
+        self.sessionless.push_back((now.mono_ms + self.settings.sessionless_timeout_ms, id));
+        self.stats.connections += 1;
+    }
+
+    fn on_sent(&mut self, now: Now, id: ConnId, buffer: Vec<u8>, out: &mut Vec<ShardOutput>) {
+        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
+            self.spare.push(buffer);
+        }
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.is_sending = false;
+        if !conn.out.is_empty() || conn.phase == Phase::Closing {
+            self.mark_dirty(id, true);
+        }
+        self.resume(now, id, out);
+    }
+
+    fn on_closed(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
+        if let Some(conn) = self.release(id) {
+            out.push(ShardOutput::ToMember(disconnected(&self.settings, &conn)));
+        }
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        while let Some((due, id)) = self.sessionless.front().copied() {
+            if due > now.mono_ms {
+                break;
+            }
+            self.sessionless.pop_front();
+            if self.conn(id).is_some_and(|conn| conn.session == SessionId::NONE && conn.phase != Phase::Closing) {
+                self.stats.sessionless_connections_expired += 1;
+                self.drop_conn(id, out);
+            }
+        }
+        if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {
+            self.report_touched(now, out);
+        }
+    }
+
+    /// Tells the member who is alive, at most every quarter of a tick; the member allows for that delay.
+    fn report_touched(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        for index in 0..self.touched.len() {
+            let session = self.touched[index];
+            let id = self.by_session.get(&session).copied();
+            if let Some(conn) = id.and_then(|id| self.conn_mut(id)) {
+                conn.is_touched = false;
+            }
+        }
+        self.touch_due_ms = now.mono_ms + self.settings.tick_ms / 4;
+        out.push(ShardOutput::ToMember(ToMember::Touch(std::mem::take(&mut self.touched))));
+    }
+
+    fn conn(&self, id: ConnId) -> Option<&Conn> {
+        self.conns.get(id.slot as usize)?.as_deref().filter(|conn| conn.id == id)
+    }
+
+    fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.id == id)
+    }
+
+    fn mark_dirty(&mut self, id: ConnId, replies: bool) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.is_dirty {
+            return;
+        }
+        conn.is_dirty = true;
+        if replies {
+            self.dirty.push_back(id);
+        } else {
+            self.dirty_events.push_back(id);
+        }
+    }
+
+    fn flush_conn(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
+        let spare = self.spare.pop();
+        let Some(conn) = self.conn_mut(id) else {
+            self.spare.extend(spare);
+            return;
+        };
+        conn.is_dirty = false;
+        if conn.is_sending {
+            self.spare.extend(spare);
+            return;
+        }
+        if !conn.out.is_empty() {
+            conn.is_sending = true;
+            let buffer = std::mem::replace(&mut conn.out, spare.unwrap_or_default());
+            out.push(ShardOutput::Send { conn: id, buffer });
+            return;
+        }
+        self.spare.extend(spare);
+        if self.conn(id).is_some_and(|conn| conn.phase == Phase::Closing) {
+            self.drop_conn(id, out);
+        }
+    }
+
+    /// Closes once everything queued is sent.
+    fn close_after_flush(&mut self, id: ConnId) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.phase = Phase::Closing;
+        conn.inbox = Vec::new();
+        self.mark_dirty(id, true);
+    }
+
+    /// Closes without sending what is queued.
+    fn drop_conn(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
+        if let Some(conn) = self.release(id) {
+            out.push(ShardOutput::Close { conn: id });
+            out.push(ShardOutput::ToMember(disconnected(&self.settings, &conn)));
+        }
+    }
+
+    fn release(&mut self, id: ConnId) -> Option<Box<Conn>> {
+        self.conn(id)?;
+        let conn = self.conns[id.slot as usize].take()?;
+        self.watches.remove_conn(id.slot);
+        if self.by_session.get(&conn.session) == Some(&id) {
+            self.by_session.remove(&conn.session);
+        }
+        self.writes_in_flight -= conn.writes_pending;
+        self.stats.connections -= 1;
+        Some(conn)
+    }
+
+    fn reset_stats(&mut self, connections: bool, server: bool) {
+        if server {
+            self.stats.reset();
+        }
+        if connections {
+            self.conns.iter_mut().flatten().for_each(|conn| conn.stats.reset());
+        }
+    }
+
+    fn has_scheme(identities: &[Identity], schemes: &[String]) -> bool {
+        identities.iter().any(|identity| schemes.contains(&identity.scheme))
+    }
+
+    /// Numbers that cost nothing to give.
+    fn basic_part(&self) -> ShardPart {
+        let mut stats = self.stats.clone();
+        stats.outstanding = self.conns.iter().flatten().map(|conn| conn.pending.len() as u64).sum();
+        ShardPart {
+            shard: self.settings.shard,
+            stats,
+            watch_count: self.watches.total(),
+            node_count: self.tree.node_count(),
+            ephemeral_count: self.tree.ephemeral_count(),
+            data_bytes: self.tree.data_bytes(),
+            applied: self.tree.applied(),
+            ..ShardPart::default()
+        }
+    }
+}
+
+fn disconnected(settings: &ShardSettings, conn: &Conn) -> ToMember {
+    ToMember::Disconnected {
+        origin: crate::ids::Origin { shard: settings.shard, conn: conn.id },
+        session: conn.session,
+        address: conn.peer.ip(),
+    }
+}
+
+const SPARE_BUFFERS_MAX: usize = 1024;
+const SPARE_BUFFER_BYTES_MAX: usize = 64 << 10;

@@ -24,10 +24,10 @@ pub struct NodeHead {
     pub aversion: i32,
     /// Its access control list.
     pub acl: AclId,
-    /// pzxid at the time the record was made is `czxid` for a new node; trees keep later values.
-    path_bytes: u32,
-    /// `u32::MAX` for null data.
-    data_bytes: u32,
+    /// Set by `Node::new`.
+    pub(super) path_bytes: u32,
+    /// Set by `Node::new`; `u32::MAX` for null data.
+    pub(super) data_bytes: u32,
 }
 
 const NULL_DATA: u32 = u32::MAX;

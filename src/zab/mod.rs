@@ -1,1 +1,8 @@
-//! (stub)
+//! Atomic broadcast. So far the leader's role in an ensemble whose voters are known from the start; a standalone
+//! server is an ensemble of one, so it runs this code with a quorum of one.
+//!
+//! Knows zxids and servers, not transactions, trees or clients.
+
+pub mod leader;
+
+pub use leader::Leader;

@@ -1,0 +1,236 @@
+//! Files: the data folder's lock, log segments, atomically replaced files, and what a folder's disk can do.
+
+use super::sys::check;
+use super::{AlignedBuffer, Durability};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Held as long as this process uses a data folder.
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Locks a folder for this process. The error says who holds it.
+    pub fn take(folder: &Path) -> Result<FolderLock, String> {
+        let path = folder.join("ringkeeper.lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        // SAFETY: the descriptor is open; flock takes no pointers.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            return Err(format!(
+                "{} is in use by another server (process {}); stop it first, or choose another dataDir",
+                folder.display(),
+                holder.trim()
+            ));
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(FolderLock { _file: file })
+    }
+}
+
+/// Makes the entries of a folder durable.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Creates a segment file full of written zeros, durable, under its final name.
+pub fn create_segment(path: &Path, bytes: u64) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let result = write_zeros(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if result.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    result?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = File::create(path)?;
+    let zeros = vec![0; ZERO_CHUNK];
+    let mut at = 0;
+    while at < bytes {
+        let chunk = (bytes - at).min(ZERO_CHUNK as u64) as usize;
+        file.write_all_at(&zeros[..chunk], at)?;
+        at += chunk as u64;
+    }
+    file.sync_all()
+}
+
+const ZERO_CHUNK: usize = 1 << 20;
+
+/// Opens a segment for durable writes; O_DIRECT if the file system has it.
+pub fn open_segment(path: &Path, direct: bool) -> io::Result<OwnedFd> {
+    let flags = if direct { libc::O_DIRECT } else { 0 };
+    Ok(OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?.into())
+}
+
+/// What the log folder's file system can do.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskProbe {
+    /// O_DIRECT works with 4096-byte blocks.
+    pub direct: bool,
+    /// The faster way to make a write durable.
+    pub durability: Durability,
+    /// Median time of a durable 4 KiB write, in microseconds.
+    pub write_us: u64,
+}
+
+/// Tries O_DIRECT and both ways of durability with a small scratch file.
+pub fn probe(folder: &Path) -> io::Result<DiskProbe> {
+    let path = folder.join("probe.tmp");
+    let result = probe_file(&path);
+    let _ = fs::remove_file(&path);
+    result
+}
+
+fn probe_file(path: &Path) -> io::Result<DiskProbe> {
+    write_zeros(path, PROBE_BYTES)?;
+    let direct = open_segment(path, true).is_ok_and(|fd| timed_write(&fd, Durability::None, 0).is_ok());
+    let fd = open_segment(path, direct)?;
+    let dsync = median(&fd, Durability::Dsync);
+    let fdatasync = median(&fd, Durability::Fdatasync)?;
+    match dsync {
+        Ok(dsync) if dsync <= fdatasync + fdatasync / 8 => {
+            Ok(DiskProbe { direct, durability: Durability::Dsync, write_us: dsync })
+        }
+        _ => Ok(DiskProbe { direct, durability: Durability::Fdatasync, write_us: fdatasync }),
+    }
+}
+
+const PROBE_BYTES: u64 = 256 << 10;
+
+fn median(fd: &OwnedFd, durability: Durability) -> io::Result<u64> {
+    let mut times = (0..9).map(|turn| timed_write(fd, durability, turn * 4096)).collect::<io::Result<Vec<_>>>()?;
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+fn timed_write(fd: &OwnedFd, durability: Durability, offset: u64) -> io::Result<u64> {
+    let buffer = AlignedBuffer::zeroed(4096);
+    let start = Instant::now();
+    write_durable(fd, offset, &buffer, durability)?;
+    Ok(start.elapsed().as_micros() as u64)
+}
+
+/// A blocking durable write, for threads off the hot cores.
+pub fn write_durable(fd: &OwnedFd, offset: u64, buffer: &AlignedBuffer, durability: Durability) -> io::Result<()> {
+    let bytes = buffer.as_slice();
+    let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let flags = if durability == Durability::Dsync { libc::RWF_DSYNC } else { 0 };
+    // SAFETY: the one part points to `bytes`, which outlives the call and is only read.
+    let written = unsafe { libc::pwritev2(fd.as_raw_fd(), &raw const part, 1, offset as libc::off_t, flags) };
+    if written < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if written as usize != bytes.len() {
+        return Err(io::Error::new(
+            io::ErrorKind::WriteZero,
+            format!("only {written} of {} bytes were written", bytes.len()),
+        ));
+    }
+    if durability == Durability::Fdatasync {
+        // SAFETY: the descriptor is open.
+        check(unsafe { libc::fdatasync(fd.as_raw_fd()) })?;
+    }
+    Ok(())
+}
+
+/// A file written beside its final name; `finish` makes it durable and puts it in place.
+pub struct AtomicFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: Option<io::BufWriter<File>>,
+}
+
+impl AtomicFile {
+    /// Starts writing.
+    pub fn create(path: &Path) -> io::Result<AtomicFile> {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(".tmp");
+        let temporary = path.with_file_name(name);
+        let file = io::BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
+        Ok(AtomicFile { path: path.into(), temporary, file: Some(file) })
+    }
+
+    /// Durable and under its final name, with its length.
+    pub fn finish(mut self) -> io::Result<u64> {
+        let writer = self.file.take().ok_or(io::ErrorKind::Other)?;
+        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        fs::rename(&self.temporary, &self.path)?;
+        sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
+        Ok(bytes)
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_mut().ok_or(io::ErrorKind::Other)?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().ok_or(io::ErrorKind::Other)?.flush()
+    }
+}
+
+impl Drop for AtomicFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = FolderLock::take(folder.path()).expect("free");
+        let error = FolderLock::take(folder.path()).err().expect("held");
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(lock);
+        FolderLock::take(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn an_unfinished_file_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("snapshot.1");
+        drop(AtomicFile::create(&path).expect("created"));
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
+        let mut file = AtomicFile::create(&path).expect("created");
+        file.write_all(b"hello").expect("written");
+        assert_eq!(file.finish().expect("finished"), 5);
+        assert_eq!(fs::read(&path).expect("there"), b"hello");
+    }
+
+    #[test]
+    fn segments_are_zeros_and_take_durable_writes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        create_segment(&path, 64 << 10).expect("created");
+        let probe = probe(folder.path()).expect("probed");
+        let fd = open_segment(&path, probe.direct).expect("opened");
+        let mut buffer = AlignedBuffer::zeroed(4096);
+        buffer.as_mut_slice()[0] = 7;
+        write_durable(&fd, 4096, &buffer, probe.durability).expect("written");
+        let bytes = fs::read(&path).expect("readable");
+        assert_eq!((bytes.len(), bytes[4096], bytes[4097]), (64 << 10, 7, 0));
+    }
+}

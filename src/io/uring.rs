@@ -1,0 +1,508 @@
+//! The io_uring backend: multishot accept and receive, a provided buffer ring instead of a buffer per connection, one
+//! send per connection in flight, one enter per turn.
+//!
+//! Every completion carries (kind, generation, index) in its user data, so a late one for a reused slot is recognised.
+//! A buffer that the kernel may still read (a send, a log write) stays in its slot until the completion has come.
+
+use super::bufring::BufferRing;
+use super::sys::{EventFd, prepare_socket, shutdown};
+use super::{AlignedBuffer, Backend, Durability, Event, Waker};
+use crate::ids::ConnId;
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One core's ring.
+pub struct Uring {
+    ring: IoUring,
+    buffers: BufferRing,
+    listeners: Vec<Option<TcpListener>>,
+    conns: Vec<Slot>,
+    free_conns: Vec<u32>,
+    files: Vec<Option<(OwnedFd, Durability)>>,
+    writes: Vec<Option<DiskWrite>>,
+    free_writes: Vec<u32>,
+    /// Entries that did not fit into the submission queue.
+    overflow: VecDeque<squeue::Entry>,
+    event_fd: Arc<EventFd>,
+    event_count: Box<u64>,
+    is_wake_armed: bool,
+    completions: Vec<(u64, i32, u32)>,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    socket: Option<OwnedFd>,
+    /// The buffer in flight and how much of it is sent.
+    sending: Option<(Vec<u8>, usize)>,
+    /// A multishot receive is active in the kernel.
+    is_armed: bool,
+    wants_input: bool,
+    /// Shut down; the slot is free once the send in flight has ended.
+    is_closing: bool,
+}
+
+struct DiskWrite {
+    buffer: AlignedBuffer,
+    file: usize,
+    token: u64,
+    is_syncing: bool,
+}
+
+const KIND_ACCEPT: u64 = 1;
+const KIND_RECEIVE: u64 = 2;
+const KIND_SEND: u64 = 3;
+const KIND_WRITE: u64 = 4;
+const KIND_WAKE: u64 = 5;
+const KIND_CANCEL: u64 = 6;
+
+const ENTRIES: u32 = 4096;
+const RECEIVE_BUFFERS: u16 = 256;
+const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
+
+impl Uring {
+    /// Sets up a ring for the calling thread, which must be the one that uses it; others wake it by `event_fd`.
+    pub fn new(event_fd: Arc<EventFd>) -> io::Result<Uring> {
+        let mut builder = IoUring::builder();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun().setup_cqsize(ENTRIES * 4);
+        let ring = match builder.build(ENTRIES) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                IoUring::builder().setup_cqsize(ENTRIES * 4).build(ENTRIES)?
+            }
+            other => other?,
+        };
+        let buffers = BufferRing::register(&ring, RECEIVE_BUFFERS, RECEIVE_BUFFER_BYTES)?;
+        Ok(Uring {
+            ring,
+            buffers,
+            listeners: Vec::new(),
+            conns: Vec::new(),
+            free_conns: Vec::new(),
+            files: Vec::new(),
+            writes: Vec::new(),
+            free_writes: Vec::new(),
+            overflow: VecDeque::new(),
+            event_fd,
+            event_count: Box::new(0),
+            is_wake_armed: false,
+            completions: Vec::new(),
+        })
+    }
+
+    fn push(&mut self, entry: squeue::Entry) {
+        // SAFETY: what the entry points to (send and write buffers in their slots, the boxed event counter) is kept
+        // until its completion has been handled.
+        if !self.overflow.is_empty() || unsafe { self.ring.submission().push(&entry) }.is_err() {
+            self.overflow.push_back(entry);
+        }
+    }
+
+    fn arm_accept(&mut self, listener: usize) {
+        let Some(Some(socket)) = self.listeners.get(listener) else { return };
+        let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd())).flags(flags).build();
+        self.push(entry.user_data(user_data(KIND_ACCEPT, 0, listener as u32)));
+    }
+
+    fn arm_receive(&mut self, index: u32) {
+        let slot = &mut self.conns[index as usize];
+        let Some(socket) = &slot.socket else { return };
+        if slot.is_armed || !slot.wants_input || slot.is_closing {
+            return;
+        }
+        slot.is_armed = true;
+        let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), self.buffers.group()).build();
+        let data = user_data(KIND_RECEIVE, slot.generation, index);
+        self.push(entry.user_data(data));
+    }
+
+    fn start_send(&mut self, index: u32) {
+        let slot = &self.conns[index as usize];
+        let (Some(socket), Some((buffer, sent))) = (&slot.socket, &slot.sending) else { return };
+        let rest = &buffer[*sent..];
+        let entry = opcode::Send::new(types::Fd(socket.as_raw_fd()), rest.as_ptr(), rest.len() as u32)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+            .build();
+        let data = user_data(KIND_SEND, slot.generation, index);
+        self.push(entry.user_data(data));
+    }
+
+    fn arm_wake(&mut self) {
+        if self.is_wake_armed {
+            return;
+        }
+        self.is_wake_armed = true;
+        let target: *mut u64 = &raw mut *self.event_count;
+        let entry = opcode::Read::new(types::Fd(self.event_fd.raw()), target.cast(), 8).build();
+        self.push(entry.user_data(user_data(KIND_WAKE, 0, 0)));
+    }
+
+    /// Frees the slot unless a send still needs its buffer. `false`: the connection lives on until then.
+    fn release(&mut self, index: u32) -> bool {
+        let slot = &mut self.conns[index as usize];
+        slot.is_closing = true;
+        if slot.sending.is_some() {
+            return false;
+        }
+        let cancel = slot.is_armed.then(|| user_data(KIND_RECEIVE, slot.generation, index));
+        slot.socket = None;
+        slot.generation = slot.generation.wrapping_add(1) & GENERATION_MASK;
+        slot.is_armed = false;
+        self.free_conns.push(index);
+        if let Some(data) = cancel {
+            let entry = opcode::AsyncCancel::new(data).build();
+            self.push(entry.user_data(user_data(KIND_CANCEL, 0, 0)));
+        }
+        true
+    }
+
+    fn id(&self, index: u32) -> ConnId {
+        ConnId { slot: index, generation: self.conns[index as usize].generation }
+    }
+
+    fn submit(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        while let Some(entry) = self.overflow.pop_front() {
+            // SAFETY: as in `push`.
+            if unsafe { self.ring.submission().push(&entry) }.is_err() {
+                self.overflow.push_front(entry);
+                retry_interrupted(|| self.ring.submit())?;
+            }
+        }
+        let ready = !self.ring.completion().is_empty();
+        let result = match wait {
+            _ if ready => self.enter_without_waiting(),
+            Some(Duration::ZERO) => self.enter_without_waiting(),
+            Some(wait) => {
+                let timeout = types::Timespec::from(wait);
+                let args = types::SubmitArgs::new().timespec(&timeout);
+                self.ring.submitter().submit_with_args(1, &args).map(drop)
+            }
+            None => self.ring.submit_and_wait(1).map(drop),
+        };
+        match result {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// With deferred task running, completions are only produced by an enter that asks for events.
+    fn enter_without_waiting(&mut self) -> io::Result<()> {
+        const GETEVENTS: u32 = 1;
+        let queued = {
+            let mut submission = self.ring.submission();
+            submission.sync();
+            submission.len() as u32
+        };
+        // SAFETY: no argument is passed; the entries' buffers are kept as in `push`.
+        unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) }.map(drop)
+    }
+
+    fn on_completion(&mut self, data: u64, result: i32, flags: u32, sink: &mut dyn FnMut(Event<'_>)) {
+        let (kind, generation, index) = split_user_data(data);
+        match kind {
+            KIND_ACCEPT => self.on_accept(index as usize, result, flags, sink),
+            KIND_RECEIVE => self.on_receive(generation, index, result, flags, sink),
+            KIND_SEND => self.on_send(index, result, sink),
+            KIND_WRITE => self.on_write(index, result, sink),
+            KIND_WAKE => {
+                self.is_wake_armed = false;
+                sink(Event::Woken);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_accept(&mut self, listener: usize, result: i32, flags: u32, sink: &mut dyn FnMut(Event<'_>)) {
+        if result >= 0 {
+            // SAFETY: the kernel has just made this descriptor for us.
+            let socket = unsafe { OwnedFd::from_raw_fd(result) };
+            if let Some(peer) = peer_of(&socket) {
+                sink(Event::Accepted { listener, socket, peer });
+            }
+        }
+        if !cqueue::more(flags) {
+            self.arm_accept(listener);
+        }
+    }
+
+    fn on_receive(
+        &mut self,
+        generation: u32,
+        index: u32,
+        result: i32,
+        flags: u32,
+        sink: &mut dyn FnMut(Event<'_>),
+    ) {
+        let slot = &mut self.conns[index as usize];
+        let is_current = slot.generation == generation && slot.socket.is_some();
+        let is_listened_to = is_current && !slot.is_closing;
+        if let Some(buffer) = cqueue::buffer_select(flags) {
+            let length = result.max(0) as usize;
+            if is_listened_to && length > 0 {
+                let conn = ConnId { slot: index, generation };
+                self.buffers.with(buffer, length, |bytes| sink(Event::Received { conn, bytes }));
+            }
+            self.buffers.give_back(buffer);
+        }
+        if !is_current {
+            return;
+        }
+        let slot = &mut self.conns[index as usize];
+        if !cqueue::more(flags) {
+            slot.is_armed = false;
+        }
+        if !is_listened_to {
+            return;
+        }
+        let is_over = result == 0 || (result < 0 && !matches!(-result, libc::ENOBUFS | libc::ECANCELED));
+        if is_over {
+            self.on_gone(index, sink);
+        } else {
+            self.arm_receive(index);
+        }
+    }
+
+    /// The peer is gone: tells so at once; the slot itself may have to wait for a send.
+    fn on_gone(&mut self, index: u32, sink: &mut dyn FnMut(Event<'_>)) {
+        let conn = self.id(index);
+        if let Some(socket) = &self.conns[index as usize].socket {
+            shutdown(socket.as_raw_fd());
+        }
+        self.release(index);
+        sink(Event::Closed { conn });
+    }
+
+    fn on_send(&mut self, index: u32, result: i32, sink: &mut dyn FnMut(Event<'_>)) {
+        let slot = &mut self.conns[index as usize];
+        let Some((buffer, sent)) = &mut slot.sending else { return };
+        if result > 0 {
+            *sent += result as usize;
+        }
+        let is_done = *sent == buffer.len();
+        let is_transient = matches!(-result, libc::EINTR | libc::EAGAIN);
+        if !is_done && !slot.is_closing && (result > 0 || is_transient) {
+            return self.start_send(index);
+        }
+        let Some((mut buffer, _)) = slot.sending.take() else { return };
+        if slot.is_closing {
+            self.release(index);
+        } else if is_done {
+            buffer.clear();
+            let conn = self.id(index);
+            sink(Event::Sent { conn, buffer });
+        } else {
+            self.on_gone(index, sink);
+        }
+    }
+
+    fn on_write(&mut self, index: u32, result: i32, sink: &mut dyn FnMut(Event<'_>)) {
+        let write = self.writes[index as usize].as_mut().expect("a completion belongs to a write in flight");
+        let length = write.buffer.len();
+        let outcome = match result {
+            error if error < 0 => Err(io::Error::from_raw_os_error(-error)),
+            _ if write.is_syncing => Ok(()),
+            written if written as usize == length => {
+                let (fd, durability) = self.files[write.file].as_ref().expect("files outlive their writes");
+                if *durability == Durability::Fdatasync {
+                    write.is_syncing = true;
+                    let fd = types::Fd(fd.as_raw_fd());
+                    let entry = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
+                    return self.push(entry.user_data(user_data(KIND_WRITE, 0, index)));
+                }
+                Ok(())
+            }
+            written => Err(io::Error::new(
+                io::ErrorKind::WriteZero,
+                format!("only {written} of {length} bytes were written"),
+            )),
+        };
+        let write = self.writes[index as usize].take().expect("still in flight");
+        self.free_writes.push(index);
+        sink(Event::WriteDone { token: write.token, buffer: write.buffer, result: outcome });
+    }
+}
+
+impl Backend for Uring {
+    fn listen(&mut self, listener: TcpListener) -> io::Result<usize> {
+        self.listeners.push(Some(listener));
+        let number = self.listeners.len() - 1;
+        self.arm_accept(number);
+        Ok(number)
+    }
+
+    fn stop_listening(&mut self) {
+        for number in 0..self.listeners.len() {
+            if let Some(listener) = self.listeners[number].take() {
+                // The accept in flight holds the socket; shutting it down ends both at once.
+                shutdown(listener.as_raw_fd());
+                let entry = opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, number as u32)).build();
+                self.push(entry.user_data(user_data(KIND_CANCEL, 0, 0)));
+            }
+        }
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
+        prepare_socket(&socket)?;
+        let index = match self.free_conns.pop() {
+            Some(index) => index,
+            None => {
+                self.conns.push(Slot::default());
+                self.conns.len() as u32 - 1
+            }
+        };
+        let slot = &mut self.conns[index as usize];
+        slot.socket = Some(socket);
+        slot.wants_input = true;
+        slot.is_closing = false;
+        self.arm_receive(index);
+        Ok(self.id(index))
+    }
+
+    fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
+        let Some(slot) = self.conns.get_mut(conn.slot as usize) else { return };
+        if slot.generation != conn.generation || slot.socket.is_none() || slot.is_closing {
+            return;
+        }
+        assert!(slot.sending.is_none(), "one send per connection is in flight at most");
+        slot.sending = Some((buffer, 0));
+        self.start_send(conn.slot);
+    }
+
+    fn receive(&mut self, conn: ConnId, on: bool) {
+        let Some(slot) = self.conns.get_mut(conn.slot as usize) else { return };
+        if slot.generation != conn.generation || slot.wants_input == on {
+            return;
+        }
+        slot.wants_input = on;
+        if on {
+            self.arm_receive(conn.slot);
+        } else if slot.is_armed {
+            let entry = opcode::AsyncCancel::new(user_data(KIND_RECEIVE, conn.generation, conn.slot)).build();
+            self.push(entry.user_data(user_data(KIND_CANCEL, 0, 0)));
+        }
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        let Some(slot) = self.conns.get_mut(conn.slot as usize) else { return };
+        if slot.generation != conn.generation || slot.is_closing {
+            return;
+        }
+        if let Some(socket) = &slot.socket {
+            shutdown(socket.as_raw_fd());
+        }
+        self.release(conn.slot);
+    }
+
+    fn register_file(&mut self, file: OwnedFd, mode: Durability) -> io::Result<usize> {
+        match self.files.iter().position(Option::is_none) {
+            Some(free) => {
+                self.files[free] = Some((file, mode));
+                Ok(free)
+            }
+            None => {
+                self.files.push(Some((file, mode)));
+                Ok(self.files.len() - 1)
+            }
+        }
+    }
+
+    fn release_file(&mut self, file: usize) {
+        let is_busy = self.writes.iter().flatten().any(|write| write.file == file);
+        assert!(!is_busy, "no write to a released file is in flight");
+        self.files[file] = None;
+    }
+
+    fn write_durable(&mut self, file: usize, offset: u64, buffer: AlignedBuffer, token: u64) {
+        let (fd, durability) = self.files[file].as_ref().expect("writes go to registered files");
+        let flags = if *durability == Durability::Dsync { libc::RWF_DSYNC } else { 0 };
+        let bytes = buffer.as_slice();
+        let entry = opcode::Write::new(types::Fd(fd.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
+            .offset(offset)
+            .rw_flags(flags)
+            .build();
+        let index = match self.free_writes.pop() {
+            Some(index) => index,
+            None => {
+                self.writes.push(None);
+                self.writes.len() as u32 - 1
+            }
+        };
+        self.writes[index as usize] = Some(DiskWrite { buffer, file, token, is_syncing: false });
+        self.push(entry.user_data(user_data(KIND_WRITE, 0, index)));
+    }
+
+    fn waker(&self) -> Arc<dyn Waker> {
+        Arc::clone(&self.event_fd) as Arc<dyn Waker>
+    }
+
+    fn turn(&mut self, wait: Option<Duration>, sink: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
+        self.arm_wake();
+        self.submit(wait)?;
+        let mut completions = std::mem::take(&mut self.completions);
+        completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+        for (data, result, flags) in completions.drain(..) {
+            self.on_completion(data, result, flags, sink);
+        }
+        self.completions = completions;
+        self.buffers.publish();
+        Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+}
+
+impl Drop for Uring {
+    /// Nothing the kernel still reads from may be freed, and the ports must be free for the next process.
+    fn drop(&mut self) {
+        self.stop_listening();
+        for slot in &mut self.conns {
+            slot.is_closing = true;
+            if let Some(socket) = &slot.socket {
+                shutdown(socket.as_raw_fd());
+            }
+        }
+        for _ in 0..DROP_TURNS_MAX {
+            let is_busy = self.writes.iter().any(Option::is_some)
+                || self.conns.iter().any(|slot| slot.sending.is_some());
+            if self.turn(Some(Duration::from_millis(1)), &mut |_| {}).is_err() || !is_busy {
+                break;
+            }
+        }
+        let leaked: Vec<_> = self.conns.iter_mut().filter_map(|slot| slot.sending.take()).collect();
+        // A send that did not end in time may still be read by the kernel: its memory is given up, not freed.
+        std::mem::forget(leaked);
+    }
+}
+
+const DROP_TURNS_MAX: usize = 1000;
+const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+fn user_data(kind: u64, generation: u32, index: u32) -> u64 {
+    kind << 56 | ((generation & GENERATION_MASK) as u64) << 32 | index as u64
+}
+
+fn split_user_data(data: u64) -> (u64, u32, u32) {
+    (data >> 56, (data >> 32) as u32 & GENERATION_MASK, data as u32)
+}
+
+/// The other end's address; None if it is gone already.
+pub(super) fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    socket2::SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
+fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+

@@ -1,0 +1,104 @@
+//! Which connections are taken, and by which shard: `maxClientCnxns` per address, `maxCnxns` in total, the shard with
+//! the fewest connections next. Lives in the member because it alone accepts.
+
+use super::io::RefuseReason;
+use crate::ids::ShardId;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::net::IpAddr;
+
+/// Open connections, counted by address and by shard.
+pub struct Admission {
+    per_address: HashMap<IpAddr, u32, FixedState>,
+    per_shard: Vec<u32>,
+    total: u32,
+    /// 0 is without a limit.
+    per_address_max: u32,
+    /// 0 is without a limit.
+    total_max: u32,
+    /// Where the search for the emptiest shard starts, so that equals take turns.
+    next: usize,
+    refused: u64,
+}
+
+impl Admission {
+    /// No connection yet.
+    pub fn new(shards: u16, per_address_max: u32, total_max: u32) -> Admission {
+        assert!(shards > 0, "somebody must serve the connections");
+        Admission {
+            per_address: HashMap::with_hasher(FixedState::default()),
+            per_shard: vec![0; shards as usize],
+            total: 0,
+            per_address_max,
+            total_max,
+            next: 0,
+            refused: 0,
+        }
+    }
+
+    /// Takes a connection, or says why not.
+    pub fn admit(&mut self, address: IpAddr) -> Result<ShardId, RefuseReason> {
+        let address = address.to_canonical();
+        let of_address = self.per_address.get(&address).copied().unwrap_or(0);
+        let reason = if self.total_max > 0 && self.total >= self.total_max {
+            Some(RefuseReason::Total)
+        } else if self.per_address_max > 0 && of_address >= self.per_address_max {
+            Some(RefuseReason::PerAddress)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.refused += 1;
+            return Err(reason);
+        }
+        self.per_address.insert(address, of_address + 1);
+        self.total += 1;
+        let shards = self.per_shard.len();
+        let emptiest =
+            (0..shards).map(|step| (self.next + step) % shards).min_by_key(|shard| self.per_shard[*shard]);
+        let shard = emptiest.expect("there is at least one shard");
+        self.next = (shard + 1) % shards;
+        self.per_shard[shard] += 1;
+        Ok(ShardId(shard as u16))
+    }
+
+    /// A connection is gone.
+    pub fn release(&mut self, address: IpAddr, shard: ShardId) {
+        let address = address.to_canonical();
+        if let Some(count) = self.per_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address);
+            }
+            self.total -= 1;
+            let of_shard = &mut self.per_shard[shard.0 as usize];
+            *of_shard = of_shard.saturating_sub(1);
+        }
+    }
+
+    /// Connections that were not taken.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_the_total_are_limited_and_shards_fill_evenly() {
+        let mut admission = Admission::new(2, 2, 3);
+        let a: IpAddr = "10.0.0.1".parse().unwrap();
+        let b: IpAddr = "10.0.0.2".parse().unwrap();
+        assert_eq!(admission.admit(a), Ok(ShardId(0)));
+        assert_eq!(admission.admit("::ffff:10.0.0.1".parse().unwrap()), Ok(ShardId(1)));
+        assert_eq!(admission.admit(a), Err(RefuseReason::PerAddress));
+        assert_eq!(admission.admit(b), Ok(ShardId(0)));
+        assert_eq!(admission.admit(b), Err(RefuseReason::Total));
+        admission.release(a, ShardId(0));
+        admission.release(b, ShardId(0));
+        assert_eq!(admission.admit(a), Ok(ShardId(0)), "the emptiest shard");
+        assert_eq!(admission.refused(), 2);
+    }
+}

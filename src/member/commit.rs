@@ -1,0 +1,141 @@
+//! From a prepared transaction to the log, and from the durable log to the shards: the two ends of the pending queue.
+
+use super::prepare::Stamp;
+use super::{Member, MemberOutput, Phase};
+use crate::ids::{Now, Origin, ShardId, Zxid};
+use crate::mesh::{Answer, Batch, Committed, SessionChange, ToShard};
+use crate::tree::Effect;
+use crate::wire::txn::encode_entry;
+use crate::wire::{Txn, TxnDigest};
+use std::sync::Arc;
+
+/// Proposed and not yet broadcast.
+pub(super) enum Pending {
+    /// A transaction; its length in the log counts towards the bound.
+    Txn { committed: Committed, bytes: usize },
+    /// An answer that belongs to no transaction and must not overtake those before it.
+    Answer { shard: ShardId, message: ToShard },
+}
+
+/// What a transaction means to the shards.
+#[derive(Default)]
+pub(super) struct Change {
+    pub effects: Vec<Effect>,
+    pub answer: Option<(Origin, Answer)>,
+    pub session: Option<SessionChange>,
+}
+
+/// Version of the digest (`DigestCalculator.DIGEST_VERSION`).
+const DIGEST_VERSION: i32 = 2;
+/// Every so many transactions the digest is remembered (`DataTree.DIGEST_LOG_INTERVAL`).
+const DIGEST_EVERY: i64 = 128;
+/// So many are remembered (`DataTree.DIGEST_LOG_LIMIT`).
+const DIGESTS_KEPT: usize = 1024;
+
+impl Member {
+    /// Appends a transaction, already applied to the tree, to the log, and queues what the shards get when it is
+    /// durable there. The digest is that of the tree after it; a failed write carries none, as in ZooKeeper.
+    pub(super) fn append(&mut self, stamp: Stamp, txn: &Txn<'_>, change: Change) {
+        assert_eq!(
+            stamp.zxid,
+            self.leader.proposed(),
+            "transactions are appended in the order of their zxids"
+        );
+        self.store.set_applied(stamp.zxid);
+        let digest = self.store.digest();
+        let entry_digest = match txn {
+            Txn::Error { .. } => None,
+            _ => digest.map(|digest| TxnDigest { version: DIGEST_VERSION, tree: digest as i64 }),
+        };
+        self.entry.clear();
+        encode_entry(&mut self.entry, &stamp.header(txn.op()), txn, entry_digest);
+        self.log.append(stamp.zxid, &self.entry);
+        if self.log.is_frame_full() {
+            self.log.flush(&mut self.log_out);
+        }
+        let bytes = self.entry.len();
+        self.pending_bytes += bytes;
+        let Change { effects, answer, session } = change;
+        let committed = Committed { zxid: stamp.zxid, effects, answer, session };
+        self.pending.push_back(Pending::Txn { committed, bytes });
+        if let Some(digest) = digest
+            && stamp.zxid.0 % DIGEST_EVERY == 0
+        {
+            self.digests.push_back((stamp.zxid, digest));
+            if self.digests.len() > DIGESTS_KEPT {
+                self.digests.pop_front();
+            }
+        }
+        if self.snapshots.on_txn(bytes) {
+            // The tree and the sessions as they are now are what the snapshot at this zxid holds; the scribe's tree
+            // gets there later. The next transaction starts a new segment, so old segments can be let go whole.
+            self.log.roll();
+            self.snapshots.begin(stamp.zxid, digest, self.sessions.open());
+        }
+    }
+
+    /// An answer without a transaction, behind everything proposed before it.
+    pub(super) fn answer_in_order(&mut self, origin: Origin, answer: Answer) {
+        let message = ToShard::Answer { conn: origin.conn, answer };
+        self.pending.push_back(Pending::Answer { shard: origin.shard, message });
+    }
+
+    /// Ends a turn: one group commit for what was appended, one batch for what became durable.
+    pub fn flush(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        if self.phase == Phase::Running && !self.ending.is_empty() {
+            self.end_sessions(now);
+        }
+        self.log.flush(&mut self.log_out);
+        if !self.stalled.is_empty() {
+            // What waited may only have waited for the frame that has just left.
+            self.drain_stalled(now, out);
+            self.log.flush(&mut self.log_out);
+        }
+        self.emit_log_outputs(now, out);
+        // The log's durable prefix is this server's acknowledgement; it moves only by a completed write.
+        let committed = self.leader.on_ack(self.settings.server_id, self.log.durable());
+        self.broadcast(committed, out);
+        if self.phase == Phase::Stopping && self.pending.is_empty() {
+            self.phase = Phase::Ended;
+            out.push(MemberOutput::Stopped);
+        }
+        assert!(self.leader.committed() <= self.leader.proposed());
+    }
+
+    fn broadcast(&mut self, committed: Zxid, out: &mut Vec<MemberOutput>) {
+        let mut batch = Batch::default();
+        while let Some(front) = self.pending.front() {
+            if matches!(front, Pending::Txn { committed: txn, .. } if txn.zxid > committed) {
+                break;
+            }
+            match self.pending.pop_front().expect("there is a front") {
+                Pending::Answer { shard, message } => {
+                    send_batch(&mut batch, out);
+                    out.push(MemberOutput::ToShard(shard, message));
+                }
+                Pending::Txn { committed: txn, bytes } => {
+                    self.pending_bytes -= bytes;
+                    if let Some(SessionChange::Closed { session }) = &txn.session {
+                        self.sessions.remove(*session);
+                    }
+                    let zxid = txn.zxid;
+                    batch.txns.push(txn);
+                    if let Some(snapshot) = self.snapshots.due(zxid) {
+                        send_batch(&mut batch, out);
+                        out.push(snapshot);
+                    }
+                }
+            }
+        }
+        send_batch(&mut batch, out);
+    }
+}
+
+fn send_batch(batch: &mut Batch, out: &mut Vec<MemberOutput>) {
+    if !batch.txns.is_empty() {
+        out.push(MemberOutput::Broadcast(ToShard::Committed(Arc::new(std::mem::take(batch)))));
+    }
+}

@@ -1,0 +1,364 @@
+//! The texts of the four-letter words that concern the whole process. Keys, order and spacing are those that tools
+//! parse from ZooKeeper.
+
+use super::io::Usage;
+use super::sessions::Sessions;
+use crate::ids::{Now, SessionId, Zxid};
+use crate::mesh::{Question, ShardPart};
+use crate::metrics::ServerStats;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
+
+/// What only the member knows.
+pub(super) struct Facts<'a> {
+    pub now: Now,
+    pub version: &'a str,
+    pub sessions: &'a Sessions,
+    pub digests: &'a VecDeque<(Zxid, u64)>,
+    pub uptime_ms: u64,
+    pub outstanding: u64,
+    pub connections_refused: u64,
+    pub snapshots: u64,
+    pub usage: Usage,
+    pub log_write_times: Summary,
+    pub log_dir_bytes: u64,
+    /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
+    pub configuration: &'a str,
+}
+
+/// Count, sum and extremes of a measured time (`AvgMinMaxCounter`).
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Summary {
+    pub count: u64,
+    pub sum: u64,
+    pub min: u64,
+    pub max: u64,
+}
+
+impl Summary {
+    /// One more.
+    pub fn add(&mut self, value: u64) {
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn write(&self, key: &str, text: &mut String) -> std::fmt::Result {
+        let average =
+            ServerStats { latency_sum_ms: self.sum, latency_count: self.count, ..Default::default() };
+        writeln!(text, "zk_avg_{key}\t{}", average.latency_average())?;
+        for (prefix, value) in [("min", self.min), ("max", self.max), ("cnt", self.count), ("sum", self.sum)]
+        {
+            writeln!(text, "zk_{prefix}_{key}\t{value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The whole text.
+pub(super) fn answer(question: Question, facts: &Facts<'_>, parts: &[ShardPart]) -> String {
+    let mut text = String::new();
+    let written = match question {
+        Question::Srvr => srvr(facts, parts, false, &mut text),
+        Question::Stat => srvr(facts, parts, true, &mut text),
+        Question::Mntr => mntr(facts, parts, &mut text),
+        Question::Cons => cons(parts, &mut text),
+        Question::Wchs => wchs(parts, &mut text),
+        Question::Wchc => wchc(parts, &mut text),
+        Question::Wchp => wchp(parts, &mut text),
+        Question::Dump => dump(facts, parts, &mut text),
+        Question::Dirs => dirs(facts, &mut text),
+        Question::Hash => hash(facts, &mut text),
+        Question::Conf => conf(facts, &mut text),
+        Question::Crst | Question::Srst => Ok(()),
+    };
+    written.expect("a String takes everything");
+    text
+}
+
+fn conf(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
+    let sized = facts.configuration.replace("{data}", &facts.usage.snapshot_bytes.to_string());
+    text.write_str(&sized.replace("{log}", &facts.log_dir_bytes.to_string()))
+}
+
+fn total(parts: &[ShardPart]) -> ServerStats {
+    let mut total = ServerStats::default();
+    parts.iter().for_each(|part| total.merge(&part.stats));
+    total
+}
+
+/// The tree's numbers; all trees agree, the one furthest ahead speaks.
+fn newest(parts: &[ShardPart]) -> Option<&ShardPart> {
+    parts.iter().max_by_key(|part| part.applied)
+}
+
+fn node_count(parts: &[ShardPart]) -> u64 {
+    newest(parts).map_or(0, |part| part.node_count)
+}
+
+fn srvr(facts: &Facts<'_>, parts: &[ShardPart], clients: bool, text: &mut String) -> std::fmt::Result {
+    let stats = total(parts);
+    writeln!(text, "Zookeeper version: {}", facts.version)?;
+    if clients {
+        writeln!(text, "Clients:")?;
+        cons(parts, text)?;
+    }
+    let (min, max) = (stats.latency_min_ms.unwrap_or(0), stats.latency_max_ms);
+    writeln!(text, "Latency min/avg/max: {min}/{}/{max}", stats.latency_average())?;
+    writeln!(text, "Received: {}", stats.packets_received)?;
+    writeln!(text, "Sent: {}", stats.packets_sent)?;
+    writeln!(text, "Connections: {}", stats.connections)?;
+    writeln!(text, "Outstanding: {}", stats.outstanding)?;
+    writeln!(text, "Zxid: 0x{:x}", newest(parts).map_or(Zxid::ZERO, |part| part.applied))?;
+    writeln!(text, "Mode: standalone")?;
+    writeln!(text, "Node count: {}", node_count(parts))
+}
+
+fn cons(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    for line in parts.iter().flat_map(|part| &part.connections) {
+        writeln!(text, "{line}")?;
+    }
+    writeln!(text)
+}
+
+fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    let stats = total(parts);
+    let newest = newest(parts);
+    let watches: u64 = parts.iter().map(|part| part.watch_count).sum();
+    writeln!(text, "zk_version\t{}", facts.version)?;
+    writeln!(text, "zk_server_state\tstandalone")?;
+    writeln!(text, "zk_avg_latency\t{}", stats.latency_average())?;
+    writeln!(text, "zk_connection_drop_probability\t0.0")?;
+    let numbers = [
+        ("ephemerals_count", newest.map_or(0, |part| part.ephemeral_count)),
+        ("num_alive_connections", stats.connections),
+        ("outstanding_requests", stats.outstanding),
+        ("znode_count", node_count(parts)),
+        ("global_sessions", facts.sessions.len() as u64),
+        ("local_sessions", 0),
+        ("non_mtls_remote_conn_count", 0),
+        ("non_mtls_local_conn_count", 0),
+        ("packets_sent", stats.packets_sent),
+        ("packets_received", stats.packets_received),
+        ("watch_count", watches),
+        ("auth_failed_count", stats.auth_failed),
+        ("min_latency", stats.latency_min_ms.unwrap_or(0)),
+        ("max_latency", stats.latency_max_ms),
+        ("approximate_data_size", newest.map_or(0, |part| part.data_bytes)),
+        ("uptime", facts.uptime_ms),
+        ("outstanding_tls_handshake", 0),
+        ("watch_bytes", stats.watch_bytes),
+        ("bytes_received_count", stats.bytes_received),
+        ("connection_request_count", stats.connection_requests),
+        ("connection_rejected", facts.connections_refused),
+        ("sessionless_connections_expired", stats.sessionless_connections_expired),
+        ("open_file_descriptor_count", facts.usage.open_files),
+        ("max_file_descriptor_count", facts.usage.open_files_max),
+        ("outstanding_changes_queued", facts.outstanding),
+        ("snap_count", facts.snapshots),
+    ];
+    for (key, value) in numbers {
+        writeln!(text, "zk_{key}\t{value}")?;
+    }
+    facts.log_write_times.write("fsynctime", text)
+}
+
+fn wchs(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    let sum = |number: fn(&ShardPart) -> u64| parts.iter().map(number).sum::<u64>();
+    let paths: u64 = match parts {
+        [only] => only.watched_paths,
+        // A path watched on two shards is one path; without the lists the sum is the best there is.
+        _ if parts.iter().all(|part| part.watches.is_empty()) => sum(|part| part.watched_paths),
+        _ => parts.iter().flat_map(|part| &part.watches).map(|(_, path)| path).collect::<BTreeSet<_>>().len()
+            as u64,
+    };
+    writeln!(text, "{} connections watching {paths} paths", sum(|part| part.watching_connections))?;
+    writeln!(text, "Total watches:{}", sum(|part| part.watches_total))
+}
+
+fn wchc(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    let mut by_session: BTreeMap<SessionId, BTreeSet<&str>> = BTreeMap::new();
+    for (session, path) in parts.iter().flat_map(|part| &part.watches) {
+        by_session.entry(*session).or_default().insert(path);
+    }
+    for (session, paths) in by_session {
+        writeln!(text, "{session}")?;
+        for path in paths {
+            writeln!(text, "\t{path}")?;
+        }
+    }
+    writeln!(text)
+}
+
+fn wchp(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    let mut by_path: BTreeMap<&str, BTreeSet<SessionId>> = BTreeMap::new();
+    for (session, path) in parts.iter().flat_map(|part| &part.watches) {
+        by_path.entry(path).or_default().insert(*session);
+    }
+    for (path, sessions) in by_path {
+        writeln!(text, "{path}")?;
+        for session in sessions {
+            writeln!(text, "\t{session}")?;
+        }
+    }
+    writeln!(text)
+}
+
+fn dump(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    let buckets = facts.sessions.by_deadline();
+    writeln!(text, "SessionTracker dump:")?;
+    writeln!(text, "Session Sets ({})/({}):", buckets.len(), facts.sessions.len())?;
+    for (deadline_ms, sessions) in &buckets {
+        writeln!(text, "{} expire at {}:", sessions.len(), date(wall_ms(facts.now, *deadline_ms)))?;
+        for session in sessions {
+            writeln!(text, "\t{session}")?;
+        }
+    }
+    let none = Vec::new();
+    let ephemerals = newest(parts).map_or(&none, |part| &part.ephemerals);
+    writeln!(text, "ephemeral nodes dump:")?;
+    writeln!(text, "Sessions with Ephemerals ({}):", ephemerals.len())?;
+    for (session, paths) in ephemerals {
+        writeln!(text, "{session}:")?;
+        for path in paths {
+            writeln!(text, "\t{path}")?;
+        }
+    }
+    let mut connections: BTreeMap<u64, Vec<(&str, SessionId)>> = BTreeMap::new();
+    for (expiry_ms, address, session) in parts.iter().flat_map(|part| &part.connection_expiry) {
+        connections.entry(*expiry_ms).or_default().push((address, *session));
+    }
+    let count: usize = connections.values().map(Vec::len).sum();
+    writeln!(text, "Connections dump:")?;
+    writeln!(text, "Connections Sets ({})/({count}):", connections.len())?;
+    for (expiry_ms, list) in &connections {
+        writeln!(text, "{} expire at {}:", list.len(), date(wall_ms(facts.now, *expiry_ms)))?;
+        for (address, session) in list {
+            writeln!(text, "\tip: /{} sessionId: {session}", address.trim_start_matches('/'))?;
+        }
+    }
+    Ok(())
+}
+
+fn dirs(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
+    writeln!(text, "datadir_size: {}", facts.usage.snapshot_bytes)?;
+    writeln!(text, "logdir_size: {}", facts.log_dir_bytes)
+}
+
+fn hash(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
+    for (zxid, digest) in facts.digests {
+        writeln!(text, "{zxid:x}: {}", *digest as i64)?;
+    }
+    Ok(())
+}
+
+fn wall_ms(now: Now, mono_ms: u64) -> i64 {
+    now.wall_ms + (mono_ms as i64 - now.mono_ms as i64)
+}
+
+/// `java.util.Date.toString` in UTC: "Fri Nov 20 11:19:14 UTC 2026".
+fn date(wall_ms: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = wall_ms.div_euclid(1000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Counted from 1 March of year 0, a year's leap day is its last day.
+    let since_march = days + 719_468;
+    let (era, of_era) = (since_march.div_euclid(146_097), since_march.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = (march_month + 2) % 12;
+    let year = era * 400 + year_of_era + i64::from(month < 2);
+    format!(
+        "{} {} {day:02} {:02}:{:02}:{:02} UTC {year}",
+        DAYS[days.rem_euclid(7) as usize],
+        MONTHS[month as usize],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ServerId;
+
+    #[test]
+    fn dates_look_like_javas() {
+        assert_eq!(date(1_795_173_554_000), "Fri Nov 20 11:19:14 UTC 2026");
+        assert_eq!(date(0), "Thu Jan 01 00:00:00 UTC 1970");
+        assert_eq!(date(951_782_400_000), "Tue Feb 29 00:00:00 UTC 2000");
+    }
+
+    #[test]
+    fn texts_have_zookeepers_lines() {
+        let mut sessions = Sessions::new(ServerId(1), 2000, 0);
+        sessions.track(SessionId(0x100_0011_0f78_0000), 4000, None, 0);
+        let digests = VecDeque::from([(Zxid(0x80), 196_858_303_492)]);
+        let facts = Facts {
+            now: Now { mono_ms: 0, wall_ms: 1_795_173_554_000 },
+            version: "3.9.4-x, built on then",
+            sessions: &sessions,
+            digests: &digests,
+            uptime_ms: 4012,
+            outstanding: 0,
+            connections_refused: 0,
+            snapshots: 0,
+            usage: Usage { snapshot_bytes: 1, open_files: 69, open_files_max: 20_000 },
+            log_write_times: Summary { count: 4, sum: 11, min: 1, max: 7 },
+            log_dir_bytes: 2,
+            configuration: "dataDirSize={data}\ndataLogSize={log}\n",
+        };
+        let part = ShardPart {
+            stats: ServerStats {
+                packets_received: 485,
+                packets_sent: 484,
+                connections: 1,
+                ..Default::default()
+            },
+            connections: vec![" /127.0.0.1:34146[0](queued=0,recved=1,sent=0)".into()],
+            watches: vec![(SessionId(2), "/a".into()), (SessionId(1), "/a".into())],
+            watches_total: 2,
+            watched_paths: 1,
+            watching_connections: 2,
+            connection_expiry: vec![(2000, "127.0.0.1:34186".into(), SessionId::NONE)],
+            ephemerals: vec![(SessionId(0x1), vec!["/e".into()])],
+            node_count: 90,
+            applied: Zxid(0xd5),
+            ..ShardPart::default()
+        };
+        let parts = [part];
+        assert_eq!(
+            answer(Question::Stat, &facts, &parts),
+            "Zookeeper version: 3.9.4-x, built on then\nClients:\n \
+             /127.0.0.1:34146[0](queued=0,recved=1,sent=0)\n\nLatency min/avg/max: 0/0.0/0\nReceived: 485\nSent: \
+             484\nConnections: 1\nOutstanding: 0\nZxid: 0xd5\nMode: standalone\nNode count: 90\n"
+        );
+        assert_eq!(answer(Question::Hash, &facts, &[]), "80: 196858303492\n");
+        assert_eq!(answer(Question::Conf, &facts, &[]), "dataDirSize=1\ndataLogSize=2\n");
+        assert_eq!(answer(Question::Dirs, &facts, &[]), "datadir_size: 1\nlogdir_size: 2\n");
+        assert_eq!(answer(Question::Wchp, &facts, &parts), "/a\n\t0x1\n\t0x2\n\n");
+        assert_eq!(answer(Question::Wchc, &facts, &parts), "0x1\n\t/a\n0x2\n\t/a\n\n");
+        assert_eq!(
+            answer(Question::Wchs, &facts, &parts),
+            "2 connections watching 1 paths\nTotal watches:2\n"
+        );
+        assert_eq!(
+            answer(Question::Dump, &facts, &parts),
+            "SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at Fri Nov 20 11:19:20 UTC \
+             2026:\n\t0x10000110f780000\nephemeral nodes dump:\nSessions with Ephemerals (1):\n0x1:\n\t/e\n\
+             Connections dump:\nConnections Sets (1)/(1):\n1 expire at Fri Nov 20 11:19:16 UTC 2026:\n\tip: \
+             /127.0.0.1:34186 sessionId: 0x0\n"
+        );
+        let mntr = answer(Question::Mntr, &facts, &parts);
+        assert!(mntr.starts_with("zk_version\t3.9.4-x, built on then\nzk_server_state\tstandalone\n"));
+        assert!(mntr.contains("zk_znode_count\t90\n") && mntr.contains("zk_uptime\t4012\n"));
+        assert!(mntr.contains("zk_avg_fsynctime\t2.75\nzk_min_fsynctime\t1\n"));
+        assert!(mntr.contains("zk_max_file_descriptor_count\t20000\n"));
+    }
+}

@@ -1,0 +1,183 @@
+//! Writes and syncs of clients: from the request's bytes to an entry of the log, or to an answer without one.
+
+use super::commit::Change;
+use super::prepare::{Preparer, Stamp};
+use super::room::Verdict;
+use super::{Member, MemberOutput, Phase};
+use crate::ids::{Now, Origin};
+use crate::mesh::{Answer, ClientRequest, SessionChange};
+use crate::wire::{DecodeError, ErrorCode, Identity, Op, Request, Txn, Writer};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+impl Member {
+    /// Takes a request; gives it back if it has to wait for room in the log.
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        request: ClientRequest,
+        out: &mut Vec<MemberOutput>,
+    ) -> Option<ClientRequest> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        self.sessions.touch(request.session, now.mono_ms);
+        if request.op == Op::Sync {
+            self.on_sync(&request);
+            return None;
+        }
+        let is_close = request.op == Op::CloseSession;
+        let verdict = if is_close {
+            self.room_to_end(request.session)
+        } else {
+            self.room_for(entry_bytes_max(&request))
+        };
+        match verdict {
+            Verdict::Wait => return Some(request),
+            Verdict::No => self.refuse(&request, out),
+            Verdict::Yes if is_close => self.on_close_session(now, &request),
+            Verdict::Yes => self.on_write(now, &request),
+        }
+        None
+    }
+
+    /// sync needs no transaction: it is answered when everything proposed before it has reached the shard's tree. The
+    /// path is echoed, null included.
+    fn on_sync(&mut self, request: &ClientRequest) {
+        let checked = self.sessions.check(request.session, request.origin);
+        let result = checked.and_then(|()| match Request::decode(Op::Sync, &request.body) {
+            Ok(Request::Sync { path }) => {
+                let mut body = Vec::new();
+                Writer::new(&mut body).ustring(path.as_deref());
+                Ok(body.into_boxed_slice())
+            }
+            _ => Err(ErrorCode::MarshallingError),
+        });
+        self.answer_in_order(request.origin, answer(request, result));
+    }
+
+    fn on_write(&mut self, now: Now, request: &ClientRequest) {
+        let decoded = match Request::decode(request.op, &request.body) {
+            Ok(decoded) => Ok(decoded),
+            // A null path and anything wrong in a multi take a zxid, other undecodable bodies do not.
+            Err(DecodeError::Null { .. }) => Err(ErrorCode::MarshallingError),
+            Err(_) if request.op == Op::Multi => Err(ErrorCode::MarshallingError),
+            Err(_) => {
+                let answer = answer(request, Err(ErrorCode::MarshallingError));
+                return self.answer_in_order(request.origin, answer);
+            }
+        };
+        let stamp = self.stamp(now, request);
+        let open_acl = Arc::clone(&self.open_acl);
+        let mut effects = Vec::new();
+        let mut preparer = Preparer {
+            store: &mut self.store,
+            sessions: &mut self.sessions,
+            settings: &self.settings,
+            open_acl: &open_acl,
+            session: request.session,
+            origin: request.origin,
+            identities: &request.identities,
+            stamp,
+            effects: &mut effects,
+            undo: &mut self.undo,
+        };
+        let prepared = decoded.and_then(|decoded| match decoded {
+            Request::Multi(requests) => preparer.multi(requests),
+            single => preparer.perform(single).map(|(txn, outcome)| {
+                let body = outcome.body(&txn);
+                (txn, body)
+            }),
+        });
+        self.store.settle_usage(&mut effects, &mut self.undo);
+        self.undo.clear();
+        let (txn, result) = match prepared {
+            Ok((txn, body)) => (txn, Ok(body)),
+            // Its zxid is taken and other members must see it used: a failure is a transaction like any other.
+            Err(error) => (Txn::Error { err: error.code() }, Err(error)),
+        };
+        let answer = Some((request.origin, answer(request, result)));
+        self.append(stamp, &txn, Change { effects, answer, session: None });
+    }
+
+    fn on_close_session(&mut self, now: Now, request: &ClientRequest) {
+        let stamp = self.stamp(now, request);
+        // The owner is not asked for, as in ZooKeeper: whoever ends the session, it ends.
+        let known = match self.sessions.check(request.session, request.origin) {
+            Err(ErrorCode::SessionMoved) => Ok(()),
+            checked => checked,
+        };
+        if let Err(error) = known {
+            let mut answer = answer(request, Err(error));
+            answer.close = true;
+            let change = Change { answer: Some((request.origin, answer)), ..Change::default() };
+            return self.append(stamp, &Txn::Error { err: error.code() }, change);
+        }
+        let mut answer = answer(request, Ok(Box::default()));
+        answer.close = true;
+        self.end_session(stamp, Some((request.origin, answer)));
+    }
+
+    /// No room in the log: said without a transaction, so nothing is lost and reads go on.
+    fn refuse(&mut self, request: &ClientRequest, out: &mut Vec<MemberOutput>) {
+        self.on_refused(out);
+        self.answer_in_order(request.origin, answer(request, Err(ErrorCode::SystemError)));
+    }
+
+    pub(super) fn end_session(&mut self, stamp: Stamp, answer: Option<(Origin, Answer)>) {
+        let session = stamp.session;
+        self.sessions.set_closing(session);
+        let paths = self.listed_bytes(session).map(|_| {
+            let nodes = self.store.tree().ephemerals(session);
+            let mut paths: Vec<Cow<'static, str>> = nodes.map(|node| node.path().to_owned().into()).collect();
+            paths.sort_unstable();
+            paths
+        });
+        let txn = Txn::CloseSession { paths };
+        let mut effects = Vec::new();
+        let applied = self.store.apply(&stamp.header(Op::CloseSession), &txn, &mut effects, &mut self.undo);
+        assert_eq!(applied, Ok(()), "a session can always end");
+        self.undo.clear();
+        let session = Some(SessionChange::Closed { session });
+        self.append(stamp, &txn, Change { effects, answer, session });
+    }
+
+    fn stamp(&mut self, now: Now, request: &ClientRequest) -> Stamp {
+        Stamp {
+            session: request.session,
+            cxid: request.xid,
+            zxid: self.leader.propose(),
+            time_ms: now.wall_ms,
+        }
+    }
+}
+
+/// The answer to a request. A session that moved gets none: its old connection is closed.
+fn answer(request: &ClientRequest, result: Result<Box<[u8]>, ErrorCode>) -> Answer {
+    let moved = result == Err(ErrorCode::SessionMoved);
+    let (err, body) = match result {
+        Ok(body) => (0, body),
+        Err(error) => (error.code(), Box::default()),
+    };
+    Answer { xid: request.xid, op: request.op, err, body, close: moved, silent: moved }
+}
+
+/// An upper bound of the log entry a request can lead to. Text that is not UTF-8 grows threefold when its bytes become
+/// U+FFFD, everything else less; an ACL entry "auth" becomes one entry per identity, whose text may grow by half.
+/// Crash story: were this too low, a request could meet a log without room and stop the member.
+fn entry_bytes_max(request: &ClientRequest) -> usize {
+    let body = request.body.len();
+    let proven: usize =
+        request.identities.iter().filter(|identity| identity.scheme != "ip").map(identity_bytes).sum();
+    let expands = proven > 0
+        && matches!(
+            request.op,
+            Op::Create | Op::Create2 | Op::CreateContainer | Op::CreateTtl | Op::SetAcl | Op::Multi
+        );
+    let lists = if expands { request.body.windows(4).filter(|window| window == b"auth").count() } else { 0 };
+    3 * body + lists * 2 * proven + 256
+}
+
+fn identity_bytes(identity: &Identity) -> usize {
+    12 + identity.scheme.len() + identity.id.len()
+}

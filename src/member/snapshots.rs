@@ -1,0 +1,120 @@
+//! When a snapshot is taken (`SyncRequestProcessor`), and which log segments snapshots make superfluous.
+
+use super::settings::MemberSettings;
+use super::{Member, MemberOutput};
+use crate::ids::{Now, SessionId, Zxid};
+use crate::prng::Prng;
+use std::collections::VecDeque;
+
+/// The member's view of snapshots; the scribe writes them.
+pub(super) struct Snapshots {
+    prng: Prng,
+    txns: u64,
+    bytes: u64,
+    txns_limit: u64,
+    bytes_limit: u64,
+    txns_max: u64,
+    /// 0 is without a limit.
+    bytes_max: u64,
+    /// Begun, not yet sent to the scribe: its transaction is not committed yet.
+    wanted: Option<Wanted>,
+    /// Sent to the scribe.
+    running: bool,
+    /// On disk, ascending.
+    done: VecDeque<Zxid>,
+    kept: Option<usize>,
+    /// How many were completed by this process.
+    count: u64,
+}
+
+struct Wanted {
+    zxid: Zxid,
+    digest: Option<(Zxid, u64)>,
+    sessions: Vec<(SessionId, i32)>,
+}
+
+impl Snapshots {
+    pub fn new(settings: &MemberSettings, done: Vec<Zxid>, txns: u64) -> Snapshots {
+        let mut snapshots = Snapshots {
+            prng: Prng::new(settings.seed),
+            txns,
+            bytes: 0,
+            txns_limit: 0,
+            bytes_limit: 0,
+            txns_max: settings.snapshot_txns.max(2),
+            bytes_max: settings.snapshot_bytes,
+            wanted: None,
+            running: false,
+            done: done.into(),
+            kept: settings.snapshots_kept,
+            count: 0,
+        };
+        snapshots.draw();
+        snapshots
+    }
+
+    /// Members of an ensemble draw different limits, so that they do not all write snapshots at once.
+    fn draw(&mut self) {
+        self.txns_limit = self.txns_max / 2 + self.prng.below((self.txns_max / 2).max(1));
+        self.bytes_limit = match self.bytes_max {
+            0 => u64::MAX,
+            max => max / 2 + self.prng.below((max / 2).max(1)),
+        };
+    }
+
+    /// A transaction was appended. True: it is the last one before a snapshot.
+    pub fn on_txn(&mut self, bytes: usize) -> bool {
+        self.txns += 1;
+        self.bytes += bytes as u64;
+        if self.txns <= self.txns_limit && self.bytes <= self.bytes_limit {
+            return false;
+        }
+        self.txns = 0;
+        self.bytes = 0;
+        self.draw();
+        self.wanted.is_none() && !self.running
+    }
+
+    pub fn begin(&mut self, zxid: Zxid, digest: Option<u64>, sessions: Vec<(SessionId, i32)>) {
+        assert!(self.wanted.is_none(), "one snapshot at a time");
+        self.wanted = Some(Wanted { zxid, digest: digest.map(|digest| (zxid, digest)), sessions });
+    }
+
+    /// The order to the scribe, once its transaction is committed.
+    pub fn due(&mut self, committed: Zxid) -> Option<MemberOutput> {
+        let Wanted { zxid, digest, sessions } = self.wanted.take_if(|wanted| wanted.zxid <= committed)?;
+        assert_eq!(zxid, committed, "every transaction is asked about");
+        self.running = true;
+        Some(MemberOutput::Snapshot { zxid, digest, sessions, keep: self.kept })
+    }
+
+    /// How many were completed by this process.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl Member {
+    /// Crash story: segments are let go only when a snapshot that replaces them is durable, and only those below the
+    /// oldest snapshot that is kept, so that every kept snapshot can still be restored from.
+    pub(super) fn on_snapshot_done(&mut self, now: Now, zxid: Zxid, out: &mut Vec<MemberOutput>) {
+        let snapshots = &mut self.snapshots;
+        snapshots.running = false;
+        snapshots.count += 1;
+        snapshots.done.push_back(zxid);
+        let Some(kept) = snapshots.kept else { return };
+        while snapshots.done.len() > kept.max(1) {
+            snapshots.done.pop_front();
+        }
+        if let Some(oldest) = snapshots.done.front().copied() {
+            self.log.on_snapshot(oldest, &mut self.log_out);
+            self.emit_log_outputs(now, out);
+        }
+    }
+
+    /// The log still holds everything, so nothing is lost; the next one comes after as many transactions as usual.
+    pub(super) fn on_snapshot_failed(&mut self, what: String, out: &mut Vec<MemberOutput>) {
+        self.snapshots.running = false;
+        out.push(MemberOutput::Notice { text: format!("a snapshot could not be written: {what}") });
+    }
+}

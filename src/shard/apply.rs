@@ -1,0 +1,231 @@
+//! What the member says: committed batches are installed, watches fired, answers sent, in this order per transaction,
+//! so that no reply overtakes the events of the change it reflects.
+
+use super::watches::Table;
+use super::{Shard, ShardOutput};
+use crate::ids::{AclId, ConnId, Now, Zxid};
+use crate::mesh::{Batch, Committed, Question, SessionChange, ShardPart, ToMember, ToShard};
+use crate::tree::{Effect, permission};
+use crate::wire::Acl;
+use crate::wire::codes::{EventType, perms};
+use crate::wire::records::encode_event;
+use std::sync::Arc;
+
+impl Shard {
+    pub(super) fn on_member(&mut self, now: Now, message: ToShard, out: &mut Vec<ShardOutput>) {
+        match message {
+            ToShard::Committed(batch) => self.on_batch(now, &batch, out),
+            ToShard::Resumed { conn, session, timeout_ms, valid, seen } => {
+                self.on_resumed(now, (conn, session, timeout_ms, seen), valid, out);
+            }
+            ToShard::Answer { conn, answer } => self.on_answer(now, conn, &answer, out),
+            ToShard::Close { conn, .. } => self.drop_conn(conn, out),
+            ToShard::Ask { ask, question } => {
+                let part = self.part(now, question);
+                out.push(ShardOutput::ToMember(ToMember::Part { ask, part }));
+            }
+            ToShard::Text { conn, text } => self.send_text(conn, &text),
+            ToShard::ResetStats { connections, server } => self.reset_stats(connections, server),
+        }
+    }
+
+    fn on_batch(&mut self, now: Now, batch: &Arc<Batch>, out: &mut Vec<ShardOutput>) {
+        for committed in &batch.txns {
+            assert!(committed.zxid > self.tree.applied(), "batches come in zxid order");
+            for effect in &committed.effects {
+                self.apply(committed.zxid, effect, out);
+            }
+            self.tree.set_applied(committed.zxid);
+            self.answer(now, committed, out);
+        }
+        self.admit_caught_up(now, out);
+        self.resume_throttled(now, out);
+    }
+
+    fn answer(&mut self, now: Now, committed: &Committed, out: &mut Vec<ShardOutput>) {
+        let shard = self.settings.shard;
+        match &committed.session {
+            Some(SessionChange::Opened { session, timeout_ms, origin: Some(origin) }) if origin.shard == shard => {
+                self.on_opened(now, origin.conn, *session, *timeout_ms, out);
+            }
+            _ => {}
+        }
+        if let Some((origin, answer)) = &committed.answer
+            && origin.shard == shard
+        {
+            self.on_answer(now, origin.conn, answer, out);
+        }
+        if let Some(SessionChange::Closed { session }) = &committed.session
+            && let Some(conn) = self.by_session.remove(session)
+        {
+            self.close_after_flush(conn);
+        }
+    }
+
+    fn apply(&mut self, zxid: Zxid, effect: &Effect, out: &mut Vec<ShardOutput>) {
+        match effect {
+            Effect::Create { node, .. } => {
+                self.tree.install(effect);
+                self.fire(zxid, Table::Data, EventType::NodeCreated, node.path(), node.head().acl, out);
+                self.fire_children(zxid, node.parent(), out);
+            }
+            Effect::SetData { node } => {
+                self.tree.install(effect);
+                self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), node.head().acl, out);
+            }
+            Effect::Delete { node, .. } => self.apply_delete(zxid, effect, node, out),
+            Effect::AddAcl { .. } | Effect::Replace { .. } | Effect::Parent { .. } => self.tree.install(effect),
+        }
+    }
+
+    /// A connection hears of a deleted node once, even if it watches both its data and its children. The ACL that
+    /// decides who hears of it is the one the node had, so it is looked up before the node goes.
+    fn apply_delete(&mut self, zxid: Zxid, effect: &Effect, node: &crate::tree::Node, out: &mut Vec<ShardOutput>) {
+        let acl = (node.head().acl != AclId::OPEN).then(|| Arc::clone(self.tree.acl(node.head().acl)));
+        self.tree.install(effect);
+        if self.watches.total() == 0 {
+            return;
+        }
+        let mut told = std::mem::take(&mut self.told);
+        self.watches.fire(Table::Data, node.path(), &mut told);
+        let mut also = Vec::new();
+        self.watches.fire(Table::Child, node.path(), &mut also);
+        also.retain(|conn| !told.contains(conn));
+        told.append(&mut also);
+        self.tell(zxid, EventType::NodeDeleted, node.path(), acl.as_deref(), &told, out);
+        self.told = told;
+        self.fire_children(zxid, node.parent(), out);
+    }
+
+    fn fire_children(&mut self, zxid: Zxid, parent: &str, out: &mut Vec<ShardOutput>) {
+        let acl = self.tree.node(parent).map_or(AclId::OPEN, |node| node.head().acl);
+        self.fire(zxid, Table::Child, EventType::NodeChildrenChanged, parent, acl, out);
+    }
+
+    fn fire(
+        &mut self,
+        zxid: Zxid,
+        table: Table,
+        event: EventType,
+        path: &str,
+        acl: AclId,
+        out: &mut Vec<ShardOutput>,
+    ) {
+        if self.watches.total() == 0 {
+            return;
+        }
+        let mut told = std::mem::take(&mut self.told);
+        self.watches.fire(table, path, &mut told);
+        if !told.is_empty() {
+            let acl = (acl != AclId::OPEN).then(|| Arc::clone(self.tree.acl(acl)));
+            self.tell(zxid, event, path, acl.as_deref(), &told, out);
+        }
+        self.told = told;
+    }
+
+    /// Queues one event to these connections, except to those that may not read the node: for them the watch is spent
+    /// all the same.
+    fn tell(
+        &mut self,
+        zxid: Zxid,
+        event: EventType,
+        path: &str,
+        acl: Option<&[Acl]>,
+        told: &[u32],
+        out: &mut Vec<ShardOutput>,
+    ) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        encode_event(&mut frame, zxid, event, path);
+        for slot in told {
+            let Some(conn) = self.conns[*slot as usize].as_deref_mut() else { continue };
+            let may_read = self.settings.skip_acl
+                || acl.is_none_or(|acl| permission::allows(acl, perms::READ, &conn.identities));
+            if !may_read {
+                continue;
+            }
+            conn.out.extend_from_slice(&frame);
+            conn.stats.sent += 1;
+            let id = conn.id;
+            self.stats.packets_sent += 1;
+            self.after_output(id, false, out);
+        }
+        self.stats.watch_bytes += (frame.len() * told.len()) as u64;
+        self.scratch = frame;
+    }
+
+    /// This shard's part of a four-letter word's answer.
+    fn part(&self, now: Now, question: Question) -> ShardPart {
+        let mut part = self.basic_part();
+        match question {
+            Question::Cons => self.add_connection_lines(now, true, &mut part),
+            Question::Stat => self.add_connection_lines(now, false, &mut part),
+            Question::Wchs | Question::Wchc | Question::Wchp => self.add_watches(&mut part),
+            Question::Dump => self.add_dump(now, &mut part),
+            _ => {}
+        }
+        part
+    }
+
+    fn add_connection_lines(&self, now: Now, full: bool, part: &mut ShardPart) {
+        for conn in self.conns.iter().flatten() {
+            let stats = &conn.stats;
+            let interest = u8::from(conn.is_receiving && (conn.session.0 != 0));
+            let mut line = format!(
+                " /{}[{interest}](queued={},recved={},sent={}",
+                conn.peer,
+                conn.pending.len(),
+                stats.received,
+                stats.sent
+            );
+            if full && conn.session.0 != 0 {
+                line.push_str(&format!(
+                    ",sid={},lop={},est={},to={}",
+                    conn.session, stats.last_op, stats.established_ms, conn.timeout_ms
+                ));
+                if stats.last_cxid >= 0 {
+                    line.push_str(&format!(",lcxid=0x{:x}", stats.last_cxid));
+                }
+                let response_ms = now.wall_ms - (now.mono_ms as i64 - stats.last_response_ms as i64);
+                let min = if stats.min_latency_ms == u64::MAX { 0 } else { stats.min_latency_ms };
+                let average = stats.sum_latency_ms / stats.count.max(1);
+                line.push_str(&format!(
+                    ",lzxid=0x{:x},lresp={response_ms},llat={},minlat={min},avglat={average},maxlat={}",
+                    stats.last_zxid, stats.last_latency_ms, stats.max_latency_ms
+                ));
+            }
+            line.push(')');
+            part.connections.push(line);
+        }
+    }
+
+    fn add_watches(&self, part: &mut ShardPart) {
+        let mut paths = std::collections::BTreeSet::new();
+        let mut conns = std::collections::BTreeSet::new();
+        self.watches.each_data_watch(|slot, path| {
+            let Some(conn) = self.conns[slot as usize].as_deref() else { return };
+            part.watches.push((conn.session, path.to_string()));
+            paths.insert(path.to_string());
+            conns.insert(slot);
+        });
+        part.watches_total = part.watches.len() as u64;
+        part.watching_connections = conns.len() as u64;
+        part.watched_paths = paths.len() as u64;
+    }
+
+    fn add_dump(&self, now: Now, part: &mut ShardPart) {
+        for conn in self.conns.iter().flatten() {
+            let due = now.mono_ms + conn.timeout_ms as u64;
+            part.connection_expiry.push((due, format!("/{}", conn.peer), conn.session));
+        }
+        for session in self.tree.ephemeral_sessions() {
+            let paths = self.tree.ephemerals(session).map(|node| node.path().to_string()).collect();
+            part.ephemerals.push((session, paths));
+        }
+    }
+
+    /// The connection of an id, for tests and the driver's asserts.
+    pub fn is_open(&self, id: ConnId) -> bool {
+        self.conn(id).is_some()
+    }
+}

@@ -1,0 +1,264 @@
+//! What a shard answers by itself, from its own tree (`FinalRequestProcessor`, section 7 of the protocol). A read that
+//! sets a watch is atomic with respect to transactions because both run on this core.
+
+use super::conn::Conn;
+use super::watches::{Watches, mode};
+use super::ShardSettings;
+use crate::tree::permission;
+use crate::tree::{Node, Tree};
+use crate::wire::codes::{EventType, perms};
+use crate::wire::records::{encode_acls, encode_event};
+use crate::wire::request::{MultiResult, SetWatches};
+use crate::wire::{Acl, ErrorCode, Op, Request, Writer};
+use crate::ids::Zxid;
+
+/// What a read needs beside its connection.
+pub struct ReadContext<'a> {
+    pub tree: &'a Tree,
+    pub watches: &'a mut Watches,
+    pub settings: &'a ShardSettings,
+}
+
+/// The outcome of a read: the reply's error code, its body being in `body` already.
+pub type ReadResult = Result<(), ErrorCode>;
+
+/// Decodes and answers a read. Events that setWatches causes go to `events` and must precede the reply. On an error
+/// `body` is to be dropped, unless the operation is multiRead (which answers with an empty result list).
+pub fn execute(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    op: Op,
+    request: &[u8],
+    body: &mut Vec<u8>,
+    events: &mut Vec<u8>,
+) -> ReadResult {
+    let request = Request::decode(op, request).map_err(|_| ErrorCode::MarshallingError)?;
+    match request {
+        Request::Ping => Ok(()),
+        Request::Exists { path, watch } => exists(context, conn, &path, watch, body),
+        Request::GetData { path, watch } => data(context, conn, &path, watch, body),
+        Request::GetChildren { path, watch, with_stat } => children(context, conn, &path, watch, with_stat, body),
+        Request::GetAcl { path } => acl(context, conn, &path, body),
+        Request::MultiRead(reads) => multi_read(context, conn, &reads, body),
+        Request::GetAllChildrenNumber { path } => {
+            readable(context, conn, &path)?;
+            Writer::new(body).int(context.tree.descendant_count(&path) as i32);
+            Ok(())
+        }
+        Request::GetEphemerals { prefix } => ephemerals(context, conn, prefix.as_deref(), body),
+        Request::CheckWatches { path, kind } => {
+            let modes = watch_modes(kind, true)?;
+            if context.watches.modes(conn.id.slot, &path) & modes == 0 {
+                return Err(ErrorCode::NoWatcher);
+            }
+            Ok(())
+        }
+        Request::RemoveWatches { path, kind } => {
+            let modes = watch_modes(kind, false)?;
+            if context.watches.remove(conn.id.slot, &path, modes) == 0 {
+                return Err(ErrorCode::NoWatcher);
+            }
+            Ok(())
+        }
+        Request::AddWatch { path, mode } => {
+            let modes = match mode {
+                0 => mode::PERSISTENT,
+                1 => mode::RECURSIVE,
+                _ => return Err(ErrorCode::MarshallingError),
+            };
+            context.watches.add(conn.id.slot, canonical(&path), modes);
+            Writer::new(body).int(0);
+            Ok(())
+        }
+        Request::SetWatches(lists) => {
+            set_watches(context, conn, &lists, events);
+            Ok(())
+        }
+        Request::WhoAmI => {
+            who_am_i(conn, body);
+            Ok(())
+        }
+        _ => Err(ErrorCode::Unimplemented),
+    }
+}
+
+/// The empty path is an alias of the root.
+fn canonical(path: &str) -> &str {
+    if path.is_empty() { "/" } else { path }
+}
+
+fn readable<'a>(context: &ReadContext<'a>, conn: &Conn, path: &str) -> Result<&'a Node, ErrorCode> {
+    let node = context.tree.node(path).ok_or(ErrorCode::NoNode)?;
+    check(context, conn, node, perms::READ)?;
+    Ok(node)
+}
+
+fn check(context: &ReadContext<'_>, conn: &Conn, node: &Node, wanted: i32) -> ReadResult {
+    let acl = node.head().acl;
+    if acl == crate::ids::AclId::OPEN || context.settings.skip_acl {
+        return Ok(());
+    }
+    if permission::allows(context.tree.acl(acl), wanted, &conn.identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+}
+
+fn exists(context: &mut ReadContext<'_>, conn: &Conn, path: &str, watch: bool, body: &mut Vec<u8>) -> ReadResult {
+    if path.contains('\0') {
+        return Err(ErrorCode::BadArguments);
+    }
+    let node = context.tree.node(path);
+    if let Some(node) = node {
+        check(context, conn, node, perms::READ)?;
+    }
+    if watch {
+        context.watches.add(conn.id.slot, canonical(path), mode::DATA);
+    }
+    let node = node.ok_or(ErrorCode::NoNode)?;
+    context.tree.stat(node).encode(body);
+    Ok(())
+}
+
+fn data(context: &mut ReadContext<'_>, conn: &Conn, path: &str, watch: bool, body: &mut Vec<u8>) -> ReadResult {
+    let node = readable(context, conn, path)?;
+    if watch {
+        context.watches.add(conn.id.slot, canonical(path), mode::DATA);
+    }
+    Writer::new(body).buffer(node.data());
+    context.tree.stat(node).encode(body);
+    Ok(())
+}
+
+fn children(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    path: &str,
+    watch: bool,
+    with_stat: bool,
+    body: &mut Vec<u8>,
+) -> ReadResult {
+    let node = readable(context, conn, path)?;
+    if watch {
+        context.watches.add(conn.id.slot, canonical(path), mode::CHILD);
+    }
+    let stat = context.tree.stat(node);
+    Writer::new(body).int(stat.num_children);
+    for child in context.tree.children(path) {
+        Writer::new(body).buffer(Some(child.name().as_bytes()));
+    }
+    if with_stat {
+        stat.encode(body);
+    }
+    Ok(())
+}
+
+fn acl(context: &ReadContext<'_>, conn: &Conn, path: &str, body: &mut Vec<u8>) -> ReadResult {
+    let node = context.tree.node(path).ok_or(ErrorCode::NoNode)?;
+    check(context, conn, node, perms::READ | perms::ADMIN)?;
+    let acls = context.tree.acl(node.head().acl);
+    if check(context, conn, node, perms::ADMIN).is_ok() {
+        encode_acls(body, acls);
+    } else {
+        let masked: Vec<Acl> = acls.iter().map(masked).collect();
+        encode_acls(body, &masked);
+    }
+    context.tree.stat(node).encode(body);
+    Ok(())
+}
+
+/// Without ADMIN the hash in a digest id is not shown.
+fn masked(acl: &Acl) -> Acl {
+    let mut acl = acl.clone();
+    if acl.scheme == "digest"
+        && let Some(colon) = acl.id.find(':')
+    {
+        acl.id.truncate(colon);
+        acl.id.push_str(":x");
+    }
+    acl
+}
+
+fn multi_read(context: &mut ReadContext<'_>, conn: &Conn, reads: &[Request<'_>], body: &mut Vec<u8>) -> ReadResult {
+    let mut results = Vec::with_capacity(reads.len());
+    for read in reads {
+        let result = match read {
+            Request::GetData { path, .. } => readable(context, conn, path).map(|node| MultiResult::GetData {
+                data: node.data().map(<[u8]>::to_vec),
+                stat: context.tree.stat(node),
+            }),
+            Request::GetChildren { path, .. } => readable(context, conn, path).map(|_| MultiResult::GetChildren {
+                children: context.tree.children(path).map(|child| child.name().to_string()).collect(),
+            }),
+            _ => unreachable!("the decoder lets only reads into a multiRead"),
+        };
+        results.push(result.unwrap_or_else(|err| MultiResult::Error { code: err.code() }));
+    }
+    MultiResult::encode_all(&results, body);
+    Ok(())
+}
+
+fn ephemerals(context: &ReadContext<'_>, conn: &Conn, prefix: Option<&str>, body: &mut Vec<u8>) -> ReadResult {
+    let prefix = prefix.filter(|prefix| !prefix.trim().is_empty()).unwrap_or("/");
+    let paths: Vec<&str> =
+        context.tree.ephemerals(conn.session).map(Node::path).filter(|path| path.starts_with(prefix)).collect();
+    Writer::new(body).strings(&paths);
+    Ok(())
+}
+
+/// The modes a WatcherType means. Checking a persistent watch looks at the data table only; both are one mode here.
+fn watch_modes(kind: i32, checking: bool) -> Result<u8, ErrorCode> {
+    Ok(match kind {
+        1 => mode::CHILD,
+        2 => mode::DATA,
+        3 if checking => mode::CHILD | mode::DATA | mode::PERSISTENT | mode::RECURSIVE,
+        3 => u8::MAX,
+        4 => mode::PERSISTENT,
+        5 => mode::RECURSIVE,
+        _ => return Err(ErrorCode::MarshallingError),
+    })
+}
+
+fn set_watches(context: &mut ReadContext<'_>, conn: &Conn, lists: &SetWatches<'_>, events: &mut Vec<u8>) {
+    let slot = conn.id.slot;
+    let mut tell = |event, path: &str| encode_event(events, Zxid(-1), event, path);
+    for path in &lists.data {
+        match context.tree.node(path) {
+            None => tell(EventType::NodeDeleted, path),
+            Some(node) if node.head().mzxid.0 > lists.relative_zxid => tell(EventType::NodeDataChanged, path),
+            Some(_) => context.watches.add(slot, canonical(path), mode::DATA),
+        }
+    }
+    for path in &lists.exist {
+        match context.tree.node(path) {
+            Some(_) => tell(EventType::NodeCreated, path),
+            None => context.watches.add(slot, canonical(path), mode::DATA),
+        }
+    }
+    for path in &lists.child {
+        match context.tree.node(path) {
+            None => tell(EventType::NodeDeleted, path),
+            Some(node) if context.tree.stat(node).pzxid > lists.relative_zxid => {
+                tell(EventType::NodeChildrenChanged, path)
+            }
+            Some(_) => context.watches.add(slot, canonical(path), mode::CHILD),
+        }
+    }
+    for path in &lists.persistent {
+        context.watches.add(slot, canonical(path), mode::PERSISTENT);
+    }
+    for path in &lists.recursive {
+        context.watches.add(slot, canonical(path), mode::RECURSIVE);
+    }
+}
+
+fn who_am_i(conn: &Conn, body: &mut Vec<u8>) {
+    Writer::new(body).int(conn.identities.len() as i32);
+    for identity in conn.identities.iter() {
+        let user = if identity.scheme == "digest" {
+            identity.id.split(':').next().unwrap_or_default()
+        } else {
+            &identity.id
+        };
+        let mut writer = Writer::new(body);
+        writer.string(&identity.scheme);
+        writer.string(user);
+    }
+}

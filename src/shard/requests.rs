@@ -1,0 +1,407 @@
+//! From bytes to requests: framing, the order of a connection, who answers what, back-pressure.
+
+use super::conn::{Conn, Phase};
+use super::handshake::First;
+use super::reads::{self, ReadContext};
+use super::{Shard, ShardOutput};
+use crate::ids::{ConnId, Now, Origin, Zxid};
+use crate::limits;
+use crate::mesh::{Answer, ClientRequest, ToMember};
+use crate::tree::permission::{self, AuthOutcome};
+use crate::wire::codes::{ErrorCode, Op};
+use crate::wire::records::encode_reply;
+use crate::wire::{Reader, ReplyHeader, Request, RequestHeader};
+use std::sync::Arc;
+
+/// What became of the front of a connection's input.
+enum Parsed {
+    /// So many bytes are used up; go on.
+    Used(usize),
+    /// The next frame is not whole yet, or must wait.
+    Wait,
+    /// The connection was closed or is about to be.
+    Stop,
+}
+
+impl Shard {
+    pub(super) fn on_received(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        self.touch(id);
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.inbox.is_empty() {
+            let used = self.parse(now, id, bytes, out);
+            if let Some(conn) = self.conn_mut(id)
+                && conn.phase != Phase::Closing
+            {
+                conn.inbox.extend_from_slice(&bytes[used..]);
+            }
+        } else {
+            conn.inbox.extend_from_slice(bytes);
+            self.parse_inbox(now, id, out);
+        }
+        self.adjust_receiving(id, out);
+    }
+
+    /// Input that was held back is taken up again, if nothing holds it any more.
+    pub(super) fn resume(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
+        if self.conn(id).is_some_and(|conn| !conn.inbox.is_empty()) {
+            self.parse_inbox(now, id, out);
+        }
+        self.adjust_receiving(id, out);
+    }
+
+    fn parse_inbox(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        let mut inbox = std::mem::take(&mut conn.inbox);
+        let used = self.parse(now, id, &inbox, out);
+        if let Some(conn) = self.conn_mut(id)
+            && conn.phase != Phase::Closing
+        {
+            inbox.drain(..used);
+            if inbox.is_empty() && inbox.capacity() > INBOX_KEEP_BYTES {
+                inbox = Vec::new();
+            }
+            conn.inbox = inbox;
+        }
+    }
+
+    /// Takes whole frames off the front; returns the bytes used.
+    fn parse(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> usize {
+        let mut used = 0;
+        loop {
+            match self.parse_one(now, id, &bytes[used..], out) {
+                Parsed::Used(more) => used += more,
+                Parsed::Wait | Parsed::Stop => return used,
+            }
+        }
+    }
+
+    fn parse_one(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
+        let Some(conn) = self.conn(id) else { return Parsed::Stop };
+        let phase = conn.phase;
+        match phase {
+            Phase::Asked => return Parsed::Wait,
+            Phase::Closing => return Parsed::Stop,
+            Phase::Established if self.must_wait(id) => return Parsed::Wait,
+            _ => {}
+        }
+        if phase == Phase::TraceMask {
+            let Some(mask) = bytes.first_chunk::<8>() else { return Parsed::Wait };
+            self.on_trace_mask(id, i64::from_be_bytes(*mask));
+            return Parsed::Stop;
+        }
+        let Some(word) = bytes.first_chunk::<4>() else { return Parsed::Wait };
+        if phase == Phase::Handshake {
+            match self.on_four_letters(id, *word, out) {
+                First::Incomplete => {}
+                First::Done => return Parsed::Used(4),
+                First::Bad => return self.refuse(id, out),
+            }
+        }
+        let length = i32::from_be_bytes(*word);
+        if length < 0 || length as usize > self.settings.frame_bytes_max {
+            tracing::warn!(
+                "closing {}: its frame of {length} bytes exceeds jute.maxbuffer ({})",
+                self.conn(id).map(|conn| conn.peer.to_string()).unwrap_or_default(),
+                self.settings.frame_bytes_max
+            );
+            return self.refuse(id, out);
+        }
+        let end = 4 + length as usize;
+        let Some(frame) = bytes.get(4..end) else { return Parsed::Wait };
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += end as u64;
+        if let Some(conn) = self.conn_mut(id) {
+            conn.stats.received += 1;
+        }
+        if phase == Phase::Handshake {
+            return match self.on_connect_request(now, id, frame, out) {
+                First::Bad => self.refuse(id, out),
+                _ => Parsed::Used(end),
+            };
+        }
+        self.on_frame(now, id, frame, out);
+        Parsed::Used(end)
+    }
+
+    fn refuse(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) -> Parsed {
+        self.drop_conn(id, out);
+        Parsed::Stop
+    }
+
+    /// Back-pressure: a connection whose answers or requests pile up, or that has a write in flight while there are too
+    /// many in all, is not parsed further.
+    fn must_wait(&mut self, id: ConnId) -> bool {
+        let too_many = self.writes_in_flight >= self.settings.outstanding_max;
+        let Some(conn) = self.conn(id) else { return true };
+        if too_many && conn.writes_pending > 0 {
+            if self.throttled.back() != Some(&id) {
+                self.throttled.push_back(id);
+            }
+            return true;
+        }
+        is_full(conn)
+    }
+
+    /// Reads from the socket only while what arrives can be taken in.
+    fn adjust_receiving(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
+        let frame_bytes_max = self.settings.frame_bytes_max;
+        let Some(conn) = self.conn_mut(id) else { return };
+        let wanted = conn.phase != Phase::Closing && !is_full(conn) && conn.inbox.len() <= frame_bytes_max + 4;
+        if wanted != conn.is_receiving {
+            conn.is_receiving = wanted;
+            out.push(ShardOutput::Receive { conn: id, on: wanted });
+        }
+    }
+
+    /// Takes up the connections that waited for writes of others.
+    pub(super) fn resume_throttled(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        for _ in 0..self.throttled.len() {
+            if self.writes_in_flight >= self.settings.outstanding_max {
+                return;
+            }
+            let Some(id) = self.throttled.pop_front() else { return };
+            self.resume(now, id, out);
+        }
+    }
+
+    /// The client of this connection is alive.
+    fn touch(&mut self, id: ConnId) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.phase == Phase::Established && !conn.is_touched {
+            conn.is_touched = true;
+            let session = conn.session;
+            self.touched.push(session);
+        }
+    }
+
+    fn on_frame(&mut self, now: Now, id: ConnId, frame: &[u8], out: &mut Vec<ShardOutput>) {
+        let mut reader = Reader::new(frame);
+        let Ok(header) = RequestHeader::decode(&mut reader) else {
+            self.drop_conn(id, out);
+            return;
+        };
+        let body = reader.rest();
+        match Op::from_i32(header.op) {
+            Some(Op::Auth) => return self.on_auth(id, header, body),
+            Some(Op::Sasl) => return self.on_sasl(id, header, body, out),
+            _ => {}
+        }
+        if !self.is_authorized(id) {
+            self.reply_now(id, header, Zxid::ZERO, ErrorCode::SessionClosedRequireSaslAuth.code(), &[]);
+            return self.close_after_flush(id);
+        }
+        match Op::from_i32(header.op).filter(|op| op.is_for_member()) {
+            Some(op) => self.send_to_member(now, id, header.xid, op, body, out),
+            None => self.on_read(now, id, header, body, out),
+        }
+    }
+
+    fn is_authorized(&self, id: ConnId) -> bool {
+        let Some(schemes) = &self.settings.enforced_schemes else { return true };
+        self.conn(id).is_some_and(|conn| Shard::has_scheme(&conn.identities, schemes))
+    }
+
+    fn send_to_member(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        xid: i32,
+        op: Op,
+        body: &[u8],
+        out: &mut Vec<ShardOutput>,
+    ) {
+        let shard = self.settings.shard;
+        let Some(conn) = self.conn_mut(id) else { return };
+        conn.push_write(xid, op, now);
+        let request = ClientRequest {
+            origin: Origin { shard, conn: id },
+            session: conn.session,
+            xid,
+            op,
+            body: body.into(),
+            identities: Arc::clone(&conn.identities),
+        };
+        self.writes_in_flight += 1;
+        out.push(ShardOutput::ToMember(ToMember::Request(request)));
+    }
+
+    fn on_read(&mut self, now: Now, id: ConnId, header: RequestHeader, body: &[u8], out: &mut Vec<ShardOutput>) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.pending.is_empty() {
+            self.answer_read(now, id, header, now.mono_ms, body, out);
+        } else {
+            conn.push_read(header.xid, header.op, body, now);
+        }
+    }
+
+    fn answer_read(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        header: RequestHeader,
+        at_ms: u64,
+        body: &[u8],
+        out: &mut Vec<ShardOutput>,
+    ) {
+        let Some(op) = Op::from_i32(header.op).filter(|op| is_served(*op)) else {
+            self.reply_now(id, header, Zxid(-1), ErrorCode::Unimplemented.code(), &[]);
+            return self.close_after_flush(id);
+        };
+        let mut events = std::mem::take(&mut self.scratch);
+        events.clear();
+        let Some(mut conn) = self.conns[id.slot as usize].take() else { return };
+        let start = conn.out.len();
+        let zxid = self.tree.applied();
+        let mut reply = std::mem::take(&mut conn.out);
+        encode_reply(&mut reply, ReplyHeader { xid: header.xid, zxid, err: 0 }, |_| {});
+        let body_start = reply.len();
+        let mut context = ReadContext { tree: &self.tree, watches: &mut self.watches, settings: &self.settings };
+        let result = reads::execute(&mut context, &conn, op, body, &mut reply, &mut events);
+        if let Err(err) = result {
+            reply.truncate(body_start);
+            if op == Op::MultiRead {
+                crate::wire::request::MultiHeader::END.encode(&mut reply);
+            }
+            reply[body_start - 4..body_start].copy_from_slice(&err.code().to_be_bytes());
+        }
+        let length = (reply.len() - start - 4) as u32;
+        reply[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        if !events.is_empty() {
+            reply.splice(start..start, events.iter().copied());
+        }
+        conn.out = reply;
+        self.scratch = events;
+        self.count_reply(&mut conn, header.op, header.xid, zxid, now.mono_ms, now.mono_ms - at_ms);
+        self.conns[id.slot as usize] = Some(conn);
+        self.after_output(id, true, out);
+    }
+
+    /// The member's answer to the oldest request of this connection; then the reads that waited behind it.
+    pub(super) fn on_answer(&mut self, now: Now, id: ConnId, answer: &Answer, out: &mut Vec<ShardOutput>) {
+        if answer.silent {
+            return self.drop_conn(id, out);
+        }
+        let zxid = self.tree.applied();
+        let Some(mut conn) = self.conn(id).is_some().then(|| self.conns[id.slot as usize].take()).flatten() else {
+            return;
+        };
+        let pending = conn.pop_pending().expect("every answer belongs to a request of its connection");
+        assert!(pending.body.is_none() && pending.xid == answer.xid, "answers come in the order of the requests");
+        self.writes_in_flight -= 1;
+        encode_reply(&mut conn.out, ReplyHeader { xid: answer.xid, zxid, err: answer.err }, |out| {
+            out.extend_from_slice(&answer.body);
+        });
+        let latency_ms = now.mono_ms - pending.at_ms;
+        self.count_reply(&mut conn, pending.op, pending.xid, zxid, now.mono_ms, latency_ms);
+        self.conns[id.slot as usize] = Some(conn);
+        self.after_output(id, true, out);
+        if answer.close {
+            return self.close_after_flush(id);
+        }
+        self.answer_waiting_reads(now, id, out);
+    }
+
+    fn answer_waiting_reads(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
+        while let Some(conn) = self.conn_mut(id)
+            && conn.pending.front().is_some_and(|pending| pending.body.is_some())
+        {
+            let Some(pending) = conn.pop_pending() else { break };
+            let header = RequestHeader { xid: pending.xid, op: pending.op };
+            self.answer_read(now, id, header, pending.at_ms, &pending.body.unwrap_or_default(), out);
+            if self.conn(id).is_some_and(|conn| conn.phase == Phase::Closing) {
+                return;
+            }
+        }
+        self.resume(now, id, out);
+    }
+
+    /// After something was queued to be sent: marks the connection, and gives it up if it does not read.
+    pub(super) fn after_output(&mut self, id: ConnId, is_reply: bool, out: &mut Vec<ShardOutput>) {
+        let Some(conn) = self.conn(id) else { return };
+        if conn.out.len() > limits::CONN_OUT_BYTES_HARD_MAX {
+            tracing::warn!(
+                "closing {} (session {}): it does not read, {} bytes of replies and events are queued for it",
+                conn.peer,
+                conn.session,
+                conn.out.len()
+            );
+            return self.drop_conn(id, out);
+        }
+        self.mark_dirty(id, is_reply);
+    }
+
+    fn count_reply(&mut self, conn: &mut Conn, op: i32, xid: i32, zxid: Zxid, now_ms: u64, latency_ms: u64) {
+        conn.stats.on_reply(op, xid, zxid.0, now_ms, latency_ms);
+        conn.stats.sent += 1;
+        self.stats.packets_sent += 1;
+        self.stats.on_latency(latency_ms);
+    }
+
+    /// A reply outside the order of requests.
+    fn reply_now(&mut self, id: ConnId, header: RequestHeader, zxid: Zxid, err: i32, body: &[u8]) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        encode_reply(&mut conn.out, ReplyHeader { xid: header.xid, zxid, err }, |out| out.extend_from_slice(body));
+        conn.stats.sent += 1;
+        self.stats.packets_sent += 1;
+        self.mark_dirty(id, true);
+    }
+
+    fn on_auth(&mut self, id: ConnId, header: RequestHeader, body: &[u8]) {
+        let outcome = match Request::decode(Op::Auth, body) {
+            Ok(Request::Auth { scheme, auth }) => permission::authenticate(
+                &self.settings.digest,
+                scheme.as_deref().unwrap_or_default(),
+                auth.unwrap_or_default(),
+            ),
+            _ => AuthOutcome::Failed,
+        };
+        let Some(conn) = self.conn_mut(id) else { return };
+        match outcome {
+            AuthOutcome::Identities(found) => {
+                let mut identities = conn.identities.to_vec();
+                for identity in found {
+                    if !identities.contains(&identity) {
+                        identities.push(identity);
+                    }
+                }
+                conn.identities = identities.into();
+                self.reply_now(id, header, Zxid::ZERO, 0, &[]);
+            }
+            AuthOutcome::Failed => {
+                self.stats.auth_failed += 1;
+                self.reply_now(id, header, Zxid::ZERO, ErrorCode::AuthFailed.code(), &[]);
+                self.close_after_flush(id);
+            }
+        }
+    }
+
+    /// Without a login context Apache answers OK with a null token; the client then goes on without an identity.
+    fn on_sasl(&mut self, id: ConnId, header: RequestHeader, body: &[u8], out: &mut Vec<ShardOutput>) {
+        if Request::decode(Op::Sasl, body).is_err() {
+            return self.drop_conn(id, out);
+        }
+        self.reply_now(id, header, Zxid::ZERO, 0, &(-1i32).to_be_bytes());
+    }
+}
+
+fn is_full(conn: &Conn) -> bool {
+    conn.pending.len() >= limits::CONN_PENDING_MAX
+        || conn.pending_bytes >= limits::CONN_PENDING_BYTES_MAX
+        || conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX
+}
+
+/// What a shard answers, in the order of the connection. `check` is only known inside a multi.
+fn is_served(op: Op) -> bool {
+    use Op::*;
+    matches!(
+        op,
+        Ping | Exists | GetData | GetAcl | GetChildren | GetChildren2 | CheckWatches | RemoveWatches | MultiRead
+            | SetWatches | SetWatches2 | GetEphemerals | GetAllChildrenNumber | AddWatch | WhoAmI
+    )
+}
+
+const INBOX_KEEP_BYTES: usize = 4096;

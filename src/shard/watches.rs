@@ -1,0 +1,348 @@
+//! The watches of one shard's connections: who wants to hear of changes of which path (`WatchManager`, both tables).
+//!
+//! Invariant: a connection is among the watchers of a path iff the path is among the connection's paths, with the same
+//! non-empty set of modes on one side. Paths without watchers are forgotten. Does not know what a change is; `apply`
+//! asks it whom to tell.
+
+use foldhash::fast::FixedState;
+use hashbrown::hash_table::Entry;
+use hashbrown::{HashMap, HashSet, HashTable};
+use smallvec::SmallVec;
+use std::hash::BuildHasher;
+
+/// How a connection watches a path; several at once are possible.
+pub mod mode {
+    /// exists and getData: fires once.
+    pub const DATA: u8 = 1;
+    /// getChildren: fires once.
+    pub const CHILD: u8 = 2;
+    /// addWatch mode 0: data and child events of this path, stays.
+    pub const PERSISTENT: u8 = 4;
+    /// addWatch mode 1: data events of this path and everything below, stays.
+    pub const RECURSIVE: u8 = 8;
+    /// Counted as data watches by wchs, wchc and wchp.
+    pub const IN_DATA_TABLE: u8 = DATA | PERSISTENT | RECURSIVE;
+    /// In the child table.
+    pub const IN_CHILD_TABLE: u8 = CHILD | PERSISTENT;
+}
+
+/// Which table a change fires.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Table {
+    /// Created, deleted, data changed.
+    Data,
+    /// Children changed, deleted.
+    Child,
+}
+
+/// All watches of one shard.
+pub struct Watches {
+    hasher: FixedState,
+    by_path: HashTable<u32>,
+    paths: Vec<WatchedPath>,
+    free: Vec<u32>,
+    by_conn: HashMap<u32, HashSet<u32, FixedState>, FixedState>,
+    /// Watchers with `mode::RECURSIVE`; ancestors are only looked at if there are any.
+    recursive: usize,
+    /// (connection, path, table) triples with at least one mode, as `watch_count` counts them.
+    total: u64,
+}
+
+#[derive(Default)]
+struct WatchedPath {
+    path: Box<str>,
+    watchers: Watchers,
+}
+
+/// A few watchers stand in a row, many in a map, so that adding one is never a walk over thousands.
+enum Watchers {
+    Few(SmallVec<[(u32, u8); 2]>),
+    Many(HashMap<u32, u8, FixedState>),
+}
+
+impl Default for Watchers {
+    fn default() -> Watchers {
+        Watchers::Few(SmallVec::new())
+    }
+}
+
+const FEW_MAX: usize = 8;
+
+impl Watches {
+    /// No watches; the seed keeps hashing deterministic.
+    pub fn new(hash_seed: u64) -> Watches {
+        let hasher = FixedState::with_seed(hash_seed);
+        Watches {
+            hasher: hasher.clone(),
+            by_path: HashTable::new(),
+            paths: Vec::new(),
+            free: Vec::new(),
+            by_conn: HashMap::with_hasher(hasher),
+            recursive: 0,
+            total: 0,
+        }
+    }
+
+    /// `conn` watches `path` in these modes, too.
+    pub fn add(&mut self, conn: u32, path: &str, modes: u8) {
+        let index = self.index_or_insert(path);
+        let before = self.paths[index as usize].watchers.modes(conn);
+        self.paths[index as usize].watchers.set(conn, before | modes, &self.hasher);
+        self.count(before, before | modes);
+        let hasher = self.hasher.clone();
+        self.by_conn.entry(conn).or_insert_with(|| HashSet::with_hasher(hasher)).insert(index);
+    }
+
+    /// The modes in which `conn` watches `path`; 0 for none.
+    pub fn modes(&self, conn: u32, path: &str) -> u8 {
+        self.index(path).map_or(0, |index| self.paths[index as usize].watchers.modes(conn))
+    }
+
+    /// `conn` no longer watches `path` in these modes. Returns the modes that were really there.
+    pub fn remove(&mut self, conn: u32, path: &str, modes: u8) -> u8 {
+        let Some(index) = self.index(path) else { return 0 };
+        let before = self.paths[index as usize].watchers.modes(conn);
+        self.set(index, conn, before & !modes);
+        before & modes
+    }
+
+    /// The connection is gone, and its watches with it.
+    pub fn remove_conn(&mut self, conn: u32) {
+        let Some(indexes) = self.by_conn.remove(&conn) else { return };
+        for index in indexes {
+            let before = self.paths[index as usize].watchers.modes(conn);
+            self.paths[index as usize].watchers.set(conn, 0, &self.hasher);
+            self.count(before, 0);
+            self.forget_if_unwatched(index);
+        }
+    }
+
+    /// A change of `path` fires this table: fills `told` with the connections to tell, each once, and drops their
+    /// one-shot watches.
+    pub fn fire(&mut self, table: Table, path: &str, told: &mut Vec<u32>) {
+        told.clear();
+        let (fires, once) = match table {
+            Table::Data => (mode::IN_DATA_TABLE, mode::DATA),
+            Table::Child => (mode::IN_CHILD_TABLE, mode::CHILD),
+        };
+        if let Some(index) = self.index(path) {
+            let mut spent: SmallVec<[(u32, u8); 8]> = SmallVec::new();
+            self.paths[index as usize].watchers.each(|conn, modes| {
+                if modes & fires != 0 {
+                    told.push(conn);
+                    if modes & once != 0 {
+                        spent.push((conn, modes & !once));
+                    }
+                }
+            });
+            self.spend(index, &spent);
+        }
+        if table == Table::Data && self.recursive > 0 {
+            self.add_recursive_ancestors(path, told);
+        }
+    }
+
+    /// Watches in both tables.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Calls `visit` for each connection and path with a data watch.
+    pub fn each_data_watch(&self, mut visit: impl FnMut(u32, &str)) {
+        for watched in &self.paths {
+            watched.watchers.each(|conn, modes| {
+                if modes & mode::IN_DATA_TABLE != 0 {
+                    visit(conn, &watched.path);
+                }
+            });
+        }
+    }
+
+    fn spend(&mut self, index: u32, spent: &[(u32, u8)]) {
+        for &(conn, left) in spent {
+            self.set(index, conn, left);
+        }
+    }
+
+    fn add_recursive_ancestors(&self, path: &str, told: &mut Vec<u32>) {
+        let direct = told.len();
+        let mut ancestor = path;
+        while ancestor != "/" {
+            ancestor = crate::tree::node::split_path(ancestor).0;
+            if let Some(index) = self.index(ancestor) {
+                self.paths[index as usize].watchers.each(|conn, modes| {
+                    if modes & mode::RECURSIVE != 0 {
+                        told.push(conn);
+                    }
+                });
+            }
+        }
+        if told.len() > direct {
+            told.sort_unstable();
+            told.dedup();
+        }
+    }
+
+    fn set(&mut self, index: u32, conn: u32, modes: u8) {
+        let before = self.paths[index as usize].watchers.modes(conn);
+        self.paths[index as usize].watchers.set(conn, modes, &self.hasher);
+        self.count(before, modes);
+        if modes != 0 {
+            return;
+        }
+        if let Some(indexes) = self.by_conn.get_mut(&conn) {
+            indexes.remove(&index);
+            if indexes.is_empty() {
+                self.by_conn.remove(&conn);
+            }
+        }
+        self.forget_if_unwatched(index);
+    }
+
+    fn count(&mut self, before: u8, after: u8) {
+        let tables = |modes: u8| {
+            (modes & mode::IN_DATA_TABLE != 0) as u64 + (modes & mode::IN_CHILD_TABLE != 0) as u64
+        };
+        self.total = self.total + tables(after) - tables(before);
+        let recursive = |modes: u8| (modes & mode::RECURSIVE != 0) as usize;
+        self.recursive = self.recursive + recursive(after) - recursive(before);
+    }
+
+    fn index(&self, path: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(path);
+        self.by_path.find(hash, |index| *self.paths[*index as usize].path == *path).copied()
+    }
+
+    fn index_or_insert(&mut self, path: &str) -> u32 {
+        let hash = self.hasher.hash_one(path);
+        let Watches { hasher, by_path, paths, free, .. } = self;
+        let entry = by_path.entry(
+            hash,
+            |index| *paths[*index as usize].path == *path,
+            |index| hasher.hash_one(&*paths[*index as usize].path),
+        );
+        match entry {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(vacant) => {
+                let index = free.pop().unwrap_or(paths.len() as u32);
+                vacant.insert(index);
+                let watched = WatchedPath { path: path.into(), watchers: Watchers::default() };
+                if index as usize == paths.len() {
+                    paths.push(watched);
+                } else {
+                    paths[index as usize] = watched;
+                }
+                index
+            }
+        }
+    }
+
+    fn forget_if_unwatched(&mut self, index: u32) {
+        if !self.paths[index as usize].watchers.is_empty() {
+            return;
+        }
+        let watched = std::mem::take(&mut self.paths[index as usize]);
+        let hash = self.hasher.hash_one(&*watched.path);
+        if let Ok(entry) = self.by_path.find_entry(hash, |other| *other == index) {
+            entry.remove();
+        }
+        self.free.push(index);
+    }
+}
+
+impl Watchers {
+    fn is_empty(&self) -> bool {
+        match self {
+            Watchers::Few(few) => few.is_empty(),
+            Watchers::Many(many) => many.is_empty(),
+        }
+    }
+
+    fn modes(&self, conn: u32) -> u8 {
+        match self {
+            Watchers::Few(few) => few.iter().find(|(watcher, _)| *watcher == conn).map_or(0, |(_, modes)| *modes),
+            Watchers::Many(many) => many.get(&conn).copied().unwrap_or(0),
+        }
+    }
+
+    fn each(&self, mut visit: impl FnMut(u32, u8)) {
+        match self {
+            Watchers::Few(few) => few.iter().for_each(|(conn, modes)| visit(*conn, *modes)),
+            Watchers::Many(many) => many.iter().for_each(|(conn, modes)| visit(*conn, *modes)),
+        }
+    }
+
+    fn set(&mut self, conn: u32, modes: u8, hasher: &FixedState) {
+        match self {
+            Watchers::Few(few) => {
+                few.retain(|(watcher, _)| *watcher != conn);
+                if modes == 0 {
+                    return;
+                }
+                few.push((conn, modes));
+                if few.len() > FEW_MAX {
+                    let mut many = HashMap::with_hasher(hasher.clone());
+                    many.extend(few.drain(..));
+                    *self = Watchers::Many(many);
+                }
+            }
+            Watchers::Many(many) => {
+                if modes == 0 {
+                    many.remove(&conn);
+                } else {
+                    many.insert(conn, modes);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fired(watches: &mut Watches, table: Table, path: &str) -> Vec<u32> {
+        let mut told = Vec::new();
+        watches.fire(table, path, &mut told);
+        told.sort_unstable();
+        told
+    }
+
+    #[test]
+    fn one_shot_watches_fire_once_and_persistent_ones_stay() {
+        let mut watches = Watches::new(1);
+        watches.add(1, "/a", mode::DATA);
+        watches.add(1, "/a", mode::DATA);
+        watches.add(2, "/a", mode::PERSISTENT);
+        watches.add(3, "/", mode::RECURSIVE);
+        assert_eq!(watches.total(), 4);
+        assert_eq!(fired(&mut watches, Table::Data, "/a"), [1, 2, 3]);
+        assert_eq!(fired(&mut watches, Table::Data, "/a"), [2, 3]);
+        assert_eq!(fired(&mut watches, Table::Child, "/a"), [2]);
+        assert_eq!(fired(&mut watches, Table::Data, "/other/deep"), [3]);
+    }
+
+    #[test]
+    fn a_connection_is_told_once_whatever_its_modes() {
+        let mut watches = Watches::new(1);
+        watches.add(7, "/a/b", mode::DATA | mode::PERSISTENT | mode::RECURSIVE);
+        watches.add(7, "/a", mode::RECURSIVE);
+        assert_eq!(fired(&mut watches, Table::Data, "/a/b"), [7]);
+        assert_eq!(watches.modes(7, "/a/b"), mode::PERSISTENT | mode::RECURSIVE);
+    }
+
+    #[test]
+    fn many_watchers_of_one_path_come_and_go() {
+        let mut watches = Watches::new(1);
+        for conn in 0..1000 {
+            watches.add(conn, "/a", mode::CHILD);
+        }
+        watches.remove_conn(500);
+        assert_eq!(watches.remove(501, "/a", mode::CHILD), mode::CHILD);
+        assert_eq!(fired(&mut watches, Table::Child, "/a").len(), 998);
+        assert_eq!(watches.total(), 0);
+        assert!(watches.index("/a").is_none());
+        watches.add(1, "/b", mode::DATA);
+        assert_eq!(watches.paths.len(), 1);
+    }
+}

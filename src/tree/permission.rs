@@ -1,0 +1,355 @@
+//! Who may do what: access control lists, the identities of connections, and what an auth packet proves. Pure
+//! functions, used by the member for writes and by the shards for reads and events.
+//!
+//! Schemes: world, auth (only in requests), digest, ip, super (only as an identity). Everything else is unknown.
+
+use crate::wire::records::RawAcl;
+use crate::wire::{Acl, ErrorCode, Identity};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::Digest;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// How digest identities are made (`zookeeper.DigestAuthenticationProvider.*`).
+#[derive(Clone, Debug)]
+pub struct DigestSettings {
+    /// `.enabled`: false makes digest an unknown scheme.
+    pub enabled: bool,
+    /// `.digestAlg`.
+    pub algorithm: DigestAlgorithm,
+    /// `.superDigest`: who proves this may do anything.
+    pub super_digest: Option<Arc<str>>,
+}
+
+impl Default for DigestSettings {
+    fn default() -> DigestSettings {
+        DigestSettings { enabled: true, algorithm: DigestAlgorithm::Sha1, super_digest: None }
+    }
+}
+
+/// The hash in a digest id, by Java's names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum DigestAlgorithm {
+    Md5,
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+    Sha3_224,
+    Sha3_256,
+    Sha3_384,
+    Sha3_512,
+}
+
+impl DigestAlgorithm {
+    /// The algorithm of a `java.security.MessageDigest` name.
+    pub fn from_name(name: &str) -> Option<DigestAlgorithm> {
+        use DigestAlgorithm::*;
+        Some(match name.to_ascii_uppercase().as_str() {
+            "MD5" => Md5,
+            "SHA" | "SHA1" | "SHA-1" => Sha1,
+            "SHA224" | "SHA-224" => Sha224,
+            "SHA256" | "SHA-256" => Sha256,
+            "SHA384" | "SHA-384" => Sha384,
+            "SHA512" | "SHA-512" => Sha512,
+            "SHA3-224" => Sha3_224,
+            "SHA3-256" => Sha3_256,
+            "SHA3-384" => Sha3_384,
+            "SHA3-512" => Sha3_512,
+            _ => return None,
+        })
+    }
+
+    fn hash(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            DigestAlgorithm::Md5 => md5::Md5::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha1 => sha1::Sha1::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha224 => sha2::Sha224::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha256 => sha2::Sha256::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha384 => sha2::Sha384::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha512 => sha2::Sha512::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_224 => sha3::Sha3_224::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_256 => sha3::Sha3_256::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_384 => sha3::Sha3_384::digest(bytes).to_vec(),
+            DigestAlgorithm::Sha3_512 => sha3::Sha3_512::digest(bytes).to_vec(),
+        }
+    }
+}
+
+/// What an auth packet proves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AuthOutcome {
+    /// The connection has these identities from now on, besides those it had.
+    Identities(Vec<Identity>),
+    /// AuthFailed, and the connection is closed.
+    Failed,
+}
+
+/// Judges an auth packet. An `ip` packet proves nothing that the connection does not have anyway.
+pub fn authenticate(settings: &DigestSettings, scheme: &str, auth: &[u8]) -> AuthOutcome {
+    match scheme {
+        "ip" => AuthOutcome::Identities(Vec::new()),
+        "digest" if settings.enabled => {
+            let id = digest_id(settings.algorithm, auth);
+            let mut identities = Vec::with_capacity(2);
+            if settings.super_digest.as_deref() == Some(&id) {
+                identities.push(Identity { scheme: "super".into(), id: String::new() });
+            }
+            identities.push(Identity { scheme: "digest".into(), id });
+            AuthOutcome::Identities(identities)
+        }
+        _ => AuthOutcome::Failed,
+    }
+}
+
+/// The digest id of "user:password": the user, a colon, and the base64 hash of the whole text
+/// (`DigestAuthenticationProvider.generateDigest`). Text without a colon is a user without a password.
+pub fn digest_id(algorithm: DigestAlgorithm, auth: &[u8]) -> String {
+    let text = String::from_utf8_lossy(auth);
+    let user = text.split(':').next().unwrap_or_default();
+    format!("{user}:{}", STANDARD.encode(algorithm.hash(text.as_bytes())))
+}
+
+/// True if one of the wanted permission bits is granted (`ZooKeeperServer.checkACL`). An empty list lets anyone.
+pub fn allows(acl: &[Acl], wanted: i32, identities: &[Identity]) -> bool {
+    if acl.is_empty() {
+        return true;
+    }
+    let grants = |entry: &Acl| {
+        entry.perms & wanted != 0
+            && (is_anyone(&entry.scheme, &entry.id)
+                || identities
+                    .iter()
+                    .any(|identity| identity.scheme == entry.scheme && matches(entry, &identity.id)))
+    };
+    acl.iter().any(grants) || identities.iter().any(|identity| identity.scheme == "super")
+}
+
+/// What a request's list becomes (`PrepRequestProcessor.fixupACL`): exact duplicates dropped, "auth" replaced by the
+/// identities that prove who somebody is, everything checked. Null, empty or refused: InvalidACL.
+pub fn fix_up(
+    settings: &DigestSettings,
+    raw: Option<&[RawAcl<'_>]>,
+    identities: &[Identity],
+) -> Result<Vec<Acl>, ErrorCode> {
+    let raw = raw.unwrap_or_default();
+    let mut fixed = Vec::with_capacity(raw.len());
+    let mut seen = BTreeSet::new();
+    for entry in raw {
+        let (Some(scheme), Some(id)) = (&entry.scheme, &entry.id) else { return Err(ErrorCode::InvalidAcl) };
+        if !seen.insert((entry.perms, scheme.as_ref(), id.as_ref())) {
+            continue;
+        }
+        match scheme.as_ref() {
+            "world" if id == "anyone" => {}
+            "auth" => {
+                expand_auth(settings, entry.perms, identities, &mut fixed)?;
+                continue;
+            }
+            "digest" if settings.enabled && is_digest_id(id) => {}
+            "ip" if ip_and_bits(id).is_some() => {}
+            _ => return Err(ErrorCode::InvalidAcl),
+        }
+        fixed.push(Acl { perms: entry.perms, scheme: scheme.to_string(), id: id.to_string() });
+    }
+    if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed) }
+}
+
+/// True for a list that the commonest request carries; such nodes need no ACL work at all.
+pub fn is_open(raw: Option<&[RawAcl<'_>]>) -> bool {
+    matches!(raw, Some([RawAcl { perms: crate::wire::codes::perms::ALL, scheme: Some(scheme), id: Some(id) }])
+        if is_anyone(scheme, id))
+}
+
+/// The list as it is shown to somebody without ADMIN: what follows the user's name in digest ids is "x".
+pub fn redacted(acl: &[Acl]) -> Vec<Acl> {
+    let hide = |entry: &Acl| {
+        let mut entry = entry.clone();
+        if entry.scheme == "digest"
+            && let Some(colon) = entry.id.find(':')
+        {
+            entry.id.replace_range(colon + 1.., "x");
+        }
+        entry
+    };
+    acl.iter().map(hide).collect()
+}
+
+fn is_anyone(scheme: &str, id: &str) -> bool {
+    scheme == "world" && id == "anyone"
+}
+
+fn expand_auth(
+    settings: &DigestSettings,
+    perms: i32,
+    identities: &[Identity],
+    fixed: &mut Vec<Acl>,
+) -> Result<(), ErrorCode> {
+    let before = fixed.len();
+    let proven = |identity: &&Identity| match identity.scheme.as_str() {
+        "digest" => settings.enabled,
+        "sasl" | "x509" => true,
+        _ => false,
+    };
+    for identity in identities.iter().filter(proven) {
+        fixed.push(Acl { perms, scheme: identity.scheme.clone(), id: identity.id.clone() });
+    }
+    if fixed.len() == before { Err(ErrorCode::InvalidAcl) } else { Ok(()) }
+}
+
+/// True if an identity of the entry's scheme is the one meant.
+fn matches(entry: &Acl, id: &str) -> bool {
+    match entry.scheme.as_str() {
+        "digest" | "x509" => entry.id == id,
+        "sasl" => entry.id == id || id == "super",
+        "ip" => ip_matches(&entry.id, id),
+        _ => false,
+    }
+}
+
+/// Two parts around colons, as Java's `split` counts them: empty parts at the end do not count.
+fn is_digest_id(id: &str) -> bool {
+    id.trim_end_matches(':').split(':').count() == 2
+}
+
+fn ip_matches(expression: &str, id: &str) -> bool {
+    let (Some((wanted, bits)), Some(address)) = (ip_and_bits(expression), parse_ip(id)) else { return false };
+    match (wanted, address) {
+        (IpAddr::V4(wanted), IpAddr::V4(address)) => {
+            same_prefix(u32::from(wanted) as u128, u32::from(address) as u128, 32 - bits)
+        }
+        (IpAddr::V6(wanted), IpAddr::V6(address)) => same_prefix(wanted.into(), address.into(), 128 - bits),
+        _ => false,
+    }
+}
+
+fn same_prefix(a: u128, b: u128, ignored_bits: u32) -> bool {
+    (a ^ b).checked_shr(ignored_bits).unwrap_or(0) == 0
+}
+
+/// "address" or "address/bits".
+fn ip_and_bits(expression: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = match expression.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (expression, None),
+    };
+    let address = parse_ip(address)?;
+    let bits_max = if address.is_ipv4() { 32 } else { 128 };
+    let bits = match bits {
+        Some(bits) => bits.parse().ok()?,
+        None => bits_max,
+    };
+    (bits <= bits_max).then_some((address, bits))
+}
+
+/// An address; unlike Rust's own parser, and like ZooKeeper, leading zeros are fine.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        return text.split('%').next()?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    }
+    let mut octets = [0u8; 4];
+    let mut parts = text.split('.');
+    for octet in &mut octets {
+        *octet = parts.next()?.parse().ok()?;
+    }
+    parts.next().is_none().then_some(IpAddr::V4(Ipv4Addr::from(octets)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::codes::perms;
+
+    fn identity(scheme: &str, id: &str) -> Identity {
+        Identity { scheme: scheme.into(), id: id.into() }
+    }
+
+    fn acl(perms: i32, scheme: &str, id: &str) -> Acl {
+        Acl { perms, scheme: scheme.into(), id: id.into() }
+    }
+
+    fn raw<'a>(perms: i32, scheme: &'a str, id: &'a str) -> RawAcl<'a> {
+        RawAcl { perms, scheme: Some(scheme.into()), id: Some(id.into()) }
+    }
+
+    #[test]
+    fn digest_ids_are_those_of_zookeeper() {
+        assert_eq!(digest_id(DigestAlgorithm::Sha1, b"super:test"), "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
+        let AuthOutcome::Identities(found) = authenticate(&DigestSettings::default(), "digest", b"alone")
+        else {
+            panic!("text without a colon is accepted");
+        };
+        assert!(found[0].id.starts_with("alone:"));
+        assert_eq!(authenticate(&DigestSettings::default(), "world", b"anyone"), AuthOutcome::Failed);
+        assert_eq!(authenticate(&DigestSettings::default(), "ip", b""), AuthOutcome::Identities(vec![]));
+        assert_eq!(DigestAlgorithm::from_name("sha3-256"), Some(DigestAlgorithm::Sha3_256));
+    }
+
+    #[test]
+    fn the_super_digest_adds_an_identity() {
+        let settings = DigestSettings {
+            super_digest: Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".into()),
+            ..Default::default()
+        };
+        let AuthOutcome::Identities(found) = authenticate(&settings, "digest", b"super:test") else {
+            panic!()
+        };
+        assert_eq!(found[0], identity("super", ""));
+        assert_eq!(found.len(), 2);
+        assert!(allows(&[acl(0, "digest", "a:b")], perms::READ, &found));
+    }
+
+    #[test]
+    fn any_wanted_bit_of_a_matching_entry_allows() {
+        let list = [acl(perms::READ, "world", "anyone"), acl(perms::ADMIN, "digest", "a:x")];
+        assert!(allows(&list, perms::READ, &[]));
+        assert!(!allows(&list, perms::WRITE, &[identity("digest", "a:x")]));
+        assert!(allows(&list, perms::ADMIN | perms::WRITE, &[identity("digest", "a:x")]));
+        assert!(!allows(&list, perms::ADMIN, &[identity("sasl", "a:x")]));
+        assert!(allows(&[], perms::ADMIN, &[]));
+    }
+
+    #[test]
+    fn addresses_match_by_their_first_bits() {
+        assert!(ip_matches("10.0.0.0/8", "10.200.3.4"));
+        assert!(!ip_matches("10.0.0.0/9", "10.200.3.4"));
+        assert!(ip_matches("0.0.0.0/0", "10.200.3.4"));
+        assert!(ip_matches("127.0.0.1", "127.0.0.1"));
+        assert!(ip_matches("2001:db8::/32", "2001:db8:1::2"));
+        assert!(!ip_matches("2001:db8::/33", "2001:db8:8000::2"));
+        assert!(ip_matches("::/0", "::1"));
+        assert!(!ip_matches("0.0.0.0/0", "::1"));
+    }
+
+    #[test]
+    fn lists_are_fixed_up() {
+        let settings = DigestSettings::default();
+        let fix = |list: &[RawAcl<'_>], identities: &[Identity]| fix_up(&settings, Some(list), identities);
+        let world = raw(31, "world", "anyone");
+        assert_eq!(fix(&[world.clone(), world.clone()], &[]), Ok(vec![acl(31, "world", "anyone")]));
+        assert_eq!(fix_up(&settings, None, &[]), Err(ErrorCode::InvalidAcl));
+        for bad in [
+            raw(31, "world", "other"),
+            raw(31, "foo", "bar"),
+            raw(31, "digest", "nocolon"),
+            raw(31, "digest", "a:"),
+            raw(31, "digest", "a:b:c"),
+            raw(31, "ip", "1.2.3"),
+            raw(31, "ip", "1.2.3.4/33"),
+            raw(31, "auth", ""),
+            RawAcl { perms: 31, scheme: None, id: Some("anyone".into()) },
+        ] {
+            assert_eq!(fix(&[world.clone(), bad], &[identity("ip", "1.2.3.4")]), Err(ErrorCode::InvalidAcl));
+        }
+        let who = [identity("ip", "1.2.3.4"), identity("digest", "a:b"), identity("digest", "c:d")];
+        assert_eq!(
+            fix(&[raw(3, "auth", "")], &who),
+            Ok(vec![acl(3, "digest", "a:b"), acl(3, "digest", "c:d")])
+        );
+        assert_eq!(fix(&[raw(99, "ip", "1.2.3.4/0")], &[]), Ok(vec![acl(99, "ip", "1.2.3.4/0")]));
+    }
+}

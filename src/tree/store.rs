@@ -1,0 +1,598 @@
+//! The member's copy of the data: a [`Tree`] plus what only one place needs: the digest, quotas, the interning of ACLs,
+//! the index of containers and TTL nodes, and the power to undo.
+//!
+//! `apply` is the one function from transactions to changes (`DataTree.processTxn`); it emits [`Effect`]s that other
+//! trees install, and undo steps that restore the state before, exactly. It knows no requests and no permissions.
+
+use super::digest::node_digest;
+use super::effect::Effect;
+use super::index::Tree;
+use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, split_path, ttl_owner};
+use super::quota::{QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
+use crate::ids::{AclId, Zxid};
+use crate::wire::txn::CreateKind;
+use crate::wire::{Acl, ErrorCode, Txn, TxnHeader};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Settings of a [`Store`].
+#[derive(Clone, Copy, Debug)]
+pub struct StoreSettings {
+    /// Seed of all hashing.
+    pub hash_seed: u64,
+    /// How stored owners are read.
+    pub rules: OwnerRules,
+    /// `digest.enabled`.
+    pub digest_enabled: bool,
+    /// `enforceQuota`.
+    pub enforce_quota: bool,
+}
+
+/// The member's copy of the data.
+pub struct Store {
+    settings: StoreSettings,
+    tree: Tree,
+    digest: u64,
+    interned: HashMap<Arc<[Acl]>, AclId, FixedState>,
+    next_acl: u32,
+    /// Paths with a limits node.
+    limited: BTreeSet<Box<str>>,
+    /// Containers and TTL nodes.
+    collectable: BTreeSet<Box<str>>,
+    /// Usage to add to stats nodes when the transaction is done: (limited path, nodes, bytes).
+    usage: Vec<(Box<str>, i64, i64)>,
+    tolerant: bool,
+}
+
+/// How to take a transaction back; steps are undone newest first.
+#[derive(Default, Debug)]
+pub struct Undo {
+    steps: Vec<UndoStep>,
+}
+
+impl Undo {
+    /// A position to come back to.
+    pub fn mark(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Forgets everything: what was done stays done.
+    pub fn clear(&mut self) {
+        self.steps.clear();
+    }
+}
+
+#[derive(Debug)]
+enum UndoStep {
+    /// Take the node out again; its parent's stored numbers were these.
+    Created { path: Box<str>, parent: (i32, Zxid) },
+    /// Put the node back with its own stored numbers; its parent's were these.
+    Deleted { node: Node, acl: Arc<[Acl]>, own: (i32, Zxid), parent: (i32, Zxid) },
+    /// The record was this.
+    Replaced { node: Node, acl: Arc<[Acl]> },
+    /// The stored numbers were these.
+    Parent { path: Box<str>, numbers: (i32, Zxid) },
+    /// The list was not in the table.
+    AddedAcl { id: AclId },
+}
+
+impl Store {
+    /// The data of a server that never saw a transaction.
+    pub fn new(settings: StoreSettings) -> Store {
+        Store::from_tree(settings, Tree::new(settings.hash_seed, settings.rules))
+    }
+
+    /// Builds everything around a loaded tree: digest, quotas with their usage, indexes.
+    pub fn from_tree(settings: StoreSettings, tree: Tree) -> Store {
+        let mut interned = HashMap::with_hasher(FixedState::with_seed(settings.hash_seed));
+        let mut next_acl = super::index::CONFIG_ACL.0 + 1;
+        for (id, acl) in tree.acls() {
+            interned.insert(Arc::clone(acl), id);
+            next_acl = next_acl.max(id.0 + 1);
+        }
+        let mut store = Store {
+            settings,
+            tree,
+            digest: 0,
+            interned,
+            next_acl,
+            limited: BTreeSet::new(),
+            collectable: BTreeSet::new(),
+            usage: Vec::new(),
+            tolerant: false,
+        };
+        store.rebuild_indexes();
+        store
+    }
+
+    fn rebuild_indexes(&mut self) {
+        let (mut limited, mut collectable, mut digest) = (BTreeSet::new(), BTreeSet::new(), 0u64);
+        for node in self.tree.nodes() {
+            if self.settings.digest_enabled {
+                digest = digest.wrapping_add(node_digest(node, self.tree.child_stat_of(node)));
+            }
+            if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+                limited.insert(path.into());
+            }
+            if node.head().owner != 0
+                && matches!(self.tree.rules().owner(node.head().owner), Owner::Container | Owner::Ttl(_))
+            {
+                collectable.insert(node.path().into());
+            }
+        }
+        self.limited = limited;
+        self.collectable = collectable;
+        self.digest = digest;
+    }
+
+    /// Recounts the usage of every limited path (after a snapshot was loaded).
+    pub fn recount_usage(&mut self) {
+        for limited in self.limited.clone() {
+            if let Some(stats) = self.tree.node(&stats_path(&limited)).cloned() {
+                let text = self.counted(&limited).text();
+                let node = Node::new(*stats.head(), stats.path(), Some(text.as_bytes()));
+                self.change(Effect::Replace { node }, &mut Vec::new(), &mut Undo::default());
+            }
+        }
+    }
+
+    /// The nodes.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Marks everything up to this transaction as in the tree.
+    pub fn set_applied(&mut self, zxid: Zxid) {
+        self.tree.set_applied(zxid);
+    }
+
+    /// The digest of the whole tree; None when disabled.
+    pub fn digest(&self) -> Option<u64> {
+        self.settings.digest_enabled.then_some(self.digest)
+    }
+
+    /// Carries out a transaction. On an error nothing but the usual tolerance of replay was done.
+    pub fn apply(
+        &mut self,
+        header: &TxnHeader,
+        txn: &Txn<'_>,
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) -> Result<(), ErrorCode> {
+        let result = self.apply_one(header, txn, effects, undo);
+        self.settle_usage(effects, undo);
+        result
+    }
+
+    /// Carries out one operation of a multi; `settle_usage` follows after the last one.
+    pub fn apply_one(
+        &mut self,
+        header: &TxnHeader,
+        txn: &Txn<'_>,
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) -> Result<(), ErrorCode> {
+        match txn {
+            Txn::Create { .. } => self.create(header, txn, effects, undo),
+            Txn::Delete { path, .. } => self.delete(header.zxid, path, effects, undo),
+            Txn::SetData { path, data, version, .. } => {
+                let old = self.tree.node(path).ok_or(ErrorCode::NoNode)?;
+                let head =
+                    NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..*old.head() };
+                let bytes = data.map_or(0, <[u8]>::len) as i64 - old.data_length() as i64;
+                let node = Node::new(head, old.path(), *data);
+                self.use_quota(path, 0, bytes);
+                self.change(Effect::SetData { node }, effects, undo);
+                Ok(())
+            }
+            Txn::SetAcl { path, acl, version } => {
+                let old = self.tree.node(path).ok_or(ErrorCode::NoNode)?.clone();
+                let acl = self.intern(acl, effects, undo);
+                let head = NodeHead { acl, aversion: *version, ..*old.head() };
+                let node = Node::new(head, old.path(), old.data());
+                self.change(Effect::Replace { node }, effects, undo);
+                Ok(())
+            }
+            Txn::Multi(txns) => self.apply_multi(header, txns, effects, undo),
+            Txn::CloseSession { paths } => {
+                self.close_session(header, paths.as_deref().unwrap_or_default(), effects, undo);
+                Ok(())
+            }
+            Txn::Check { .. } | Txn::CreateSession { .. } | Txn::Error { .. } => Ok(()),
+        }
+    }
+
+    /// A multi with a failed operation changes nothing; otherwise its operations follow each other.
+    fn apply_multi(
+        &mut self,
+        header: &TxnHeader,
+        txns: &[Txn<'_>],
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) -> Result<(), ErrorCode> {
+        if txns.iter().any(|txn| matches!(txn, Txn::Error { .. })) {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        for txn in txns {
+            let one = self.apply_one(header, txn, effects, undo);
+            result = result.and(one);
+        }
+        result
+    }
+
+    fn create(
+        &mut self,
+        header: &TxnHeader,
+        txn: &Txn<'_>,
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) -> Result<(), ErrorCode> {
+        let Txn::Create { kind, path, data, acl, ephemeral, parent_cversion } = txn else {
+            unreachable!("only creates come here")
+        };
+        let parent = split_path(path).0;
+        if self.tree.node(parent).is_none() {
+            return Err(ErrorCode::NoNode);
+        }
+        let acl = self.intern(acl, effects, undo);
+        if let Some(old) = self.tree.node(path).cloned() {
+            self.create_again(header, (kind, &old, acl, *parent_cversion), effects, undo);
+            return Err(ErrorCode::NodeExists);
+        }
+        let owner = match kind {
+            CreateKind::Container => CONTAINER_OWNER,
+            CreateKind::Ttl { ttl_ms } => ttl_owner(*ttl_ms),
+            _ if *ephemeral => header.session.0,
+            _ => 0,
+        };
+        let (zxid, time) = (header.zxid, header.time_ms);
+        let head =
+            NodeHead { czxid: zxid, mzxid: zxid, ctime: time, mtime: time, owner, acl, ..NodeHead::zero() };
+        let node = Node::new(head, path, *data);
+        let (parent_cversion, parent_pzxid) = self.raised(parent, *parent_cversion, zxid);
+        self.change(Effect::Create { node, parent_cversion, parent_pzxid }, effects, undo);
+        if let Some(QuotaNode::Stats(limited)) = quota_node(path) {
+            self.write_usage(&limited.to_string(), None, effects, undo);
+        }
+        self.use_quota(path, 1, data.map_or(0, <[u8]>::len) as i64);
+        Ok(())
+    }
+
+    /// Replay over a fuzzy snapshot meets nodes that are there already: the ACL is taken from the transaction, and for
+    /// a plain create the parent's numbers still move up.
+    fn create_again(
+        &mut self,
+        header: &TxnHeader,
+        (kind, old, acl, parent_cversion): (&CreateKind, &Node, AclId, i32),
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) {
+        if !self.tolerant {
+            return;
+        }
+        let node = Node::new(NodeHead { acl, ..*old.head() }, old.path(), old.data());
+        self.change(Effect::Replace { node }, effects, undo);
+        if *kind == CreateKind::Create {
+            let parent = old.parent();
+            let (cversion, pzxid) = self.raised(parent, parent_cversion, header.zxid);
+            self.change(Effect::Parent { path: parent.into(), cversion, pzxid }, effects, undo);
+        }
+    }
+
+    /// The parent's stored numbers after a create: both move up, or none.
+    fn raised(&self, parent: &str, parent_cversion: i32, zxid: Zxid) -> (i32, Zxid) {
+        let before = self.tree.child_stat(parent);
+        let wanted = if parent_cversion == -1 { before.cversion.wrapping_add(1) } else { parent_cversion };
+        // The count wraps around after 2^31 creates; then it is still one step further.
+        if wanted.wrapping_sub(before.cversion) > 0 { (wanted, zxid) } else { (before.cversion, before.pzxid) }
+    }
+
+    fn delete(
+        &mut self,
+        zxid: Zxid,
+        path: &str,
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) -> Result<(), ErrorCode> {
+        let Some(node) = self.tree.node(path).cloned() else {
+            self.delete_missing(zxid, path, effects, undo);
+            return Err(ErrorCode::NoNode);
+        };
+        let parent_pzxid = self.tree.child_stat(node.parent()).pzxid.max(zxid);
+        let bytes = node.data_length() as i64;
+        self.use_quota(path, -1, -bytes);
+        self.change(Effect::Delete { node, parent_pzxid }, effects, undo);
+        Ok(())
+    }
+
+    fn delete_missing(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
+        let parent = split_path(path).0;
+        if !self.tolerant || self.tree.node(parent).is_none() {
+            return;
+        }
+        let before = self.tree.child_stat(parent);
+        let pzxid = before.pzxid.max(zxid);
+        self.change(Effect::Parent { path: parent.into(), cversion: before.cversion, pzxid }, effects, undo);
+    }
+
+    /// First the listed nodes in their order, then whatever else the session owns.
+    fn close_session<P: AsRef<str>>(
+        &mut self,
+        header: &TxnHeader,
+        paths: &[P],
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) {
+        for path in paths {
+            // A listed node may be gone already; that is no failure.
+            let _ = self.delete(header.zxid, path.as_ref(), effects, undo);
+        }
+        let left: Vec<String> = self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
+        for path in left {
+            let _ = self.delete(header.zxid, &path, effects, undo);
+        }
+    }
+
+    /// Carries out a transaction while restoring: failures stem from a fuzzy snapshot and are expected.
+    pub fn replay(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
+        self.tolerant = true;
+        let _ = self.apply(header, txn, &mut Vec::new(), &mut Undo::default());
+        self.tolerant = false;
+        self.tree.set_applied(self.tree.applied().max(header.zxid));
+    }
+
+    /// Takes back everything since `mark`, newest first. The caller drops the effects that were emitted since.
+    pub fn undo(&mut self, undo: &mut Undo, mark: usize) {
+        self.usage.clear();
+        for step in undo.steps.drain(mark..).rev().collect::<Vec<_>>() {
+            match step {
+                UndoStep::Created { path, parent } => {
+                    let node = self.tree.node(&path).cloned().expect("what was created is there");
+                    self.subtract(&[node.path(), node.parent()]);
+                    self.tree.remove(&path);
+                    self.unindex(&node);
+                    self.tree.set_parent(node.parent(), parent.0, parent.1);
+                    self.add(&[node.parent()]);
+                }
+                UndoStep::Deleted { node, acl, own, parent } => {
+                    self.subtract(&[node.parent()]);
+                    self.ensure_acl(&node, acl);
+                    self.tree.insert(node.clone());
+                    self.index(&node);
+                    self.tree.set_parent(node.path(), own.0, own.1);
+                    self.tree.set_parent(node.parent(), parent.0, parent.1);
+                    self.add(&[node.path(), node.parent()]);
+                }
+                UndoStep::Replaced { node, acl } => {
+                    self.subtract(&[node.path()]);
+                    self.ensure_acl(&node, acl);
+                    self.tree.install(&Effect::Replace { node: node.clone() });
+                    self.add(&[node.path()]);
+                }
+                UndoStep::Parent { path, numbers } => {
+                    self.subtract(&[&path]);
+                    self.tree.set_parent(&path, numbers.0, numbers.1);
+                    self.add(&[&path]);
+                }
+                UndoStep::AddedAcl { id } => self.tree.drop_unused_acl(id),
+            }
+        }
+    }
+
+    /// A list that only the node to restore referred to has left the table; it comes back under its old id.
+    fn ensure_acl(&mut self, node: &Node, acl: Arc<[Acl]>) {
+        let id = node.head().acl;
+        if !self.tree.has_acl(id) {
+            self.tree.install(&Effect::AddAcl { id, acl });
+        }
+    }
+
+    /// Whether the deepest limited ancestor of `path` takes so many nodes and bytes more.
+    pub fn quota_check(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+        if !self.settings.enforce_quota {
+            return Ok(());
+        }
+        let Some(limited) = self.limited_prefix(path) else { return Ok(()) };
+        let text = |path: String| self.tree.node(&path).and_then(|node| node.data().map(StatsTrack::parse));
+        let (Some(limits), Some(used)) = (text(limits_path(limited)), text(stats_path(limited))) else {
+            return Ok(());
+        };
+        let exceeds = |hard: i64, used: i64, more: i64| hard > -1 && more > 0 && used + more > hard;
+        if exceeds(limits.count_hard, used.count, count) || exceeds(limits.bytes_hard, used.bytes, bytes) {
+            return Err(ErrorCode::QuotaExceeded);
+        }
+        Ok(())
+    }
+
+    /// Containers and TTL nodes that are to go now: without children, and used or old enough.
+    pub fn collectable(&self, wall_ms: i64, never_used_ms: i64, at_most: usize) -> Vec<String> {
+        let is_due = |path: &&Box<str>| {
+            let Some(node) = self.tree.node(path) else { return false };
+            let children = self.tree.child_stat_of(node);
+            let age_ms = wall_ms - node.head().mtime;
+            match self.tree.rules().owner(node.head().owner) {
+                _ if children.count > 0 => false,
+                Owner::Container if children.cversion == 0 => never_used_ms > 0 && age_ms > never_used_ms,
+                Owner::Container => true,
+                Owner::Ttl(ttl_ms) => age_ms > ttl_ms as i64,
+                _ => false,
+            }
+        };
+        self.collectable.iter().filter(is_due).take(at_most).map(|path| path.to_string()).collect()
+    }
+
+    /// True for a container or TTL node.
+    pub fn is_collectable_kind(&self, node: &Node) -> bool {
+        matches!(self.tree.rules().owner(node.head().owner), Owner::Container | Owner::Ttl(_))
+    }
+
+    fn limited_prefix(&self, path: &str) -> Option<&str> {
+        if self.limited.is_empty() {
+            return None;
+        }
+        let mut prefix = path;
+        while prefix != "/" && !prefix.is_empty() {
+            if let Some(limited) = self.limited.get(prefix) {
+                return Some(limited);
+            }
+            prefix = split_path(prefix).0;
+        }
+        None
+    }
+
+    fn use_quota(&mut self, path: &str, count: i64, bytes: i64) {
+        if let Some(limited) = self.limited_prefix(path).map(Box::from) {
+            self.usage.push((limited, count, bytes));
+        }
+    }
+
+    /// Adds what the transaction used to the stats nodes. Their Stat does not change and no watch fires.
+    pub fn settle_usage(&mut self, effects: &mut Vec<Effect>, undo: &mut Undo) {
+        for (limited, count, bytes) in std::mem::take(&mut self.usage) {
+            self.write_usage(&limited, Some((count, bytes)), effects, undo);
+        }
+    }
+
+    fn write_usage(
+        &mut self,
+        limited: &str,
+        more: Option<(i64, i64)>,
+        effects: &mut Vec<Effect>,
+        undo: &mut Undo,
+    ) {
+        let Some(stats) = self.tree.node(&stats_path(limited)).cloned() else { return };
+        let track = match more {
+            None => self.counted(limited),
+            Some((count, bytes)) => {
+                let mut track = StatsTrack::parse(stats.data().unwrap_or_default());
+                track.count += count;
+                track.bytes += bytes;
+                track
+            }
+        };
+        let node = Node::new(*stats.head(), stats.path(), Some(track.text().as_bytes()));
+        self.change(Effect::Replace { node }, effects, undo);
+    }
+
+    fn counted(&self, limited: &str) -> StatsTrack {
+        let mut track = StatsTrack { count: 0, bytes: 0, count_hard: -1, bytes_hard: -1 };
+        self.tree.walk(limited, |node| {
+            track.count += 1;
+            track.bytes += node.data_length() as i64;
+        });
+        track
+    }
+
+    fn intern(&mut self, acl: &[Acl], effects: &mut Vec<Effect>, undo: &mut Undo) -> AclId {
+        if is_open(acl) {
+            return AclId::OPEN;
+        }
+        if let Some(id) = self.interned.get(acl)
+            && self.tree.has_acl(*id)
+        {
+            return *id;
+        }
+        if self.interned.len() > 2 * self.tree.acls().count() + INTERNED_SLACK {
+            let tree = &self.tree;
+            self.interned.retain(|_, id| tree.has_acl(*id));
+        }
+        let id = AclId(self.next_acl);
+        self.next_acl += 1;
+        let acl: Arc<[Acl]> = acl.into();
+        self.interned.insert(Arc::clone(&acl), id);
+        let effect = Effect::AddAcl { id, acl };
+        self.tree.install(&effect);
+        undo.steps.push(UndoStep::AddedAcl { id });
+        effects.push(effect);
+        id
+    }
+
+    /// The one place where the tree changes: keeps digest, indexes and undo in step.
+    fn change(&mut self, effect: Effect, effects: &mut Vec<Effect>, undo: &mut Undo) {
+        let numbers = |tree: &Tree, path: &str| {
+            let stat = tree.child_stat(path);
+            (stat.cversion, stat.pzxid)
+        };
+        match &effect {
+            Effect::Create { node, .. } => {
+                let parent = numbers(&self.tree, node.parent());
+                undo.steps.push(UndoStep::Created { path: node.path().into(), parent });
+                self.subtract(&[node.parent()]);
+                self.tree.install(&effect);
+                self.index(node);
+                self.add(&[node.path(), node.parent()]);
+            }
+            Effect::Delete { node, .. } => {
+                let (own, parent) = (numbers(&self.tree, node.path()), numbers(&self.tree, node.parent()));
+                let acl = Arc::clone(self.tree.acl(node.head().acl));
+                undo.steps.push(UndoStep::Deleted { node: node.clone(), acl, own, parent });
+                self.subtract(&[node.path(), node.parent()]);
+                self.tree.install(&effect);
+                self.unindex(node);
+                self.add(&[node.parent()]);
+            }
+            Effect::SetData { node } | Effect::Replace { node } => {
+                let old = self.tree.node(node.path()).cloned().expect("a replaced node is there");
+                self.subtract(&[node.path()]);
+                let acl = Arc::clone(self.tree.acl(old.head().acl));
+                undo.steps.push(UndoStep::Replaced { node: old, acl });
+                self.tree.install(&effect);
+                self.add(&[node.path()]);
+            }
+            Effect::Parent { path, .. } => {
+                let numbers = numbers(&self.tree, path);
+                undo.steps.push(UndoStep::Parent { path: path.clone(), numbers });
+                self.subtract(&[path]);
+                self.tree.install(&effect);
+                self.add(&[path]);
+            }
+            Effect::AddAcl { .. } => self.tree.install(&effect),
+        }
+        effects.push(effect);
+    }
+
+    fn index(&mut self, node: &Node) {
+        if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+            self.limited.insert(path.into());
+        }
+        if node.head().owner != 0 && self.is_collectable_kind(node) {
+            self.collectable.insert(node.path().into());
+        }
+    }
+
+    fn unindex(&mut self, node: &Node) {
+        if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+            self.limited.remove(path);
+        }
+        if node.head().owner != 0 && self.is_collectable_kind(node) {
+            self.collectable.remove(node.path());
+        }
+    }
+
+    fn subtract(&mut self, paths: &[&str]) {
+        self.digest = self.digest.wrapping_sub(self.digest_of(paths));
+    }
+
+    fn add(&mut self, paths: &[&str]) {
+        self.digest = self.digest.wrapping_add(self.digest_of(paths));
+    }
+
+    fn digest_of(&self, paths: &[&str]) -> u64 {
+        if !self.settings.digest_enabled {
+            return 0;
+        }
+        let one = |path: &&str| {
+            self.tree.node(path).map_or(0, |node| node_digest(node, self.tree.child_stat_of(node)))
+        };
+        paths.iter().map(one).fold(0, u64::wrapping_add)
+    }
+}
+
+fn is_open(acl: &[Acl]) -> bool {
+    matches!(acl, [only] if only.perms == 31 && only.scheme == "world" && only.id == "anyone")
+}
+
+const INTERNED_SLACK: usize = 1024;
