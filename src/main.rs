@@ -1,6 +1,7 @@
 //! The `ringkeeper` command.
 
 use clap::{Parser, Subcommand};
+use ringkeeper::cli::bench::{self, BenchArgs};
 use ringkeeper::config::{self, Invocation};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ configuration.";
 enum Command {
     /// Run the server in the foreground until SIGTERM or SIGINT.
     Start(StartArgs),
+    /// Measure a ZooKeeper server, or the limits of this machine.
+    Bench(BenchArgs),
 }
 
 /// Without a file: port 2181 on loopback, data in ./data. With one: an unmodified zoo.cfg. With a port and a folder:
@@ -57,6 +60,17 @@ fn main() -> ExitCode {
         .init();
     match cli.command {
         Command::Start(args) => start(&args),
+        Command::Bench(args) => bench(args),
+    }
+}
+
+fn bench(args: BenchArgs) -> ExitCode {
+    match bench::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringkeeper: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

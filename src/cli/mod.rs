@@ -1,1 +1,3 @@
 //! The operator's commands.
+
+pub mod bench;

@@ -9,6 +9,7 @@ mod bufring;
 pub mod clock;
 pub mod disk;
 pub mod epoll;
+pub mod poller;
 pub mod process;
 pub mod queue;
 pub mod signals;
