@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn averages_look_like_java_doubles() {
         let average = |sum, count| {
-            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }.latency_average()
+            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }
+                .latency_average()
         };
         assert_eq!(average(0, 0), "0.0");
         assert_eq!(average(11, 4), "2.75");

@@ -99,7 +99,10 @@ pub const KEYS: &[(&str, Meaning)] = &[
     ("jvm.pause.info-threshold.ms", NoEffect(JVM)),
     ("jvm.pause.warn-threshold.ms", NoEffect(JVM)),
     ("jvm.pause.sleep.time.ms", NoEffect(JVM)),
-    ("metricsProvider.className", NoEffect("this version gives its metrics by the four-letter word mntr only")),
+    (
+        "metricsProvider.className",
+        NoEffect("this version gives its metrics by the four-letter word mntr only"),
+    ),
     ("multiAddress.enabled", NoEffect(ENSEMBLE)),
     ("multiAddress.reachabilityCheckTimeoutMs", NoEffect(ENSEMBLE)),
     ("multiAddress.reachabilityCheckEnabled", NoEffect(ENSEMBLE)),
@@ -226,7 +229,8 @@ pub fn meaning(key: &str) -> Option<Meaning> {
 /// The known key that looks most like this one.
 pub fn nearest(key: &str) -> &'static str {
     let lower = key.to_lowercase();
-    let nearest = KEYS.iter().map(|(known, _)| *known).min_by_key(|known| distance(&lower, &known.to_lowercase()));
+    let nearest =
+        KEYS.iter().map(|(known, _)| *known).min_by_key(|known| distance(&lower, &known.to_lowercase()));
     nearest.expect("the table is not empty")
 }
 

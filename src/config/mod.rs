@@ -124,7 +124,8 @@ impl Values {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let fail = |problem: String| ConfigError { place: path.display().to_string(), key: "file".into(), problem };
+        let fail =
+            |problem: String| ConfigError { place: path.display().to_string(), key: "file".into(), problem };
         let text = std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
         for property in properties::parse(&String::from_utf8_lossy(&text)) {
             let key = property.key.strip_prefix("zookeeper.").unwrap_or(&property.key).to_string();
@@ -133,7 +134,9 @@ impl Values {
         let dynamic = self.found.get("dynamicConfigFile").map(|(value, _)| PathBuf::from(value));
         if let Some(dynamic) = dynamic {
             let text = std::fs::read(&dynamic);
-            let text = text.map_err(|error| fail(format!("its dynamicConfigFile {} cannot be read: {error}", dynamic.display())))?;
+            let text = text.map_err(|error| {
+                fail(format!("its dynamicConfigFile {} cannot be read: {error}", dynamic.display()))
+            })?;
             for property in properties::parse(&String::from_utf8_lossy(&text)) {
                 self.set(&property.key, &property.value, Source::File(dynamic.clone(), property.line));
             }
@@ -294,9 +297,9 @@ fn listen_addresses(values: &Values) -> Result<Vec<SocketAddr>, ConfigError> {
     let Some(host) = host else {
         return Ok(vec![from_server.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))]);
     };
-    resolve(host, port).map(|address| vec![address]).ok_or_else(|| {
-        values.error("clientPortAddress", "an address or host name of this machine")
-    })
+    resolve(host, port)
+        .map(|address| vec![address])
+        .ok_or_else(|| values.error("clientPortAddress", "an address or host name of this machine"))
 }
 
 fn ensemble(values: &Values, key: &str) -> ConfigError {
@@ -314,7 +317,8 @@ fn ensemble(values: &Values, key: &str) -> ConfigError {
 fn client_address_of(values: &Values, key: &str) -> Result<Option<SocketAddr>, ConfigError> {
     let expected = "host:quorumPort:electionPort[:participant|observer][;[host:]clientPort]";
     let value = values.text(key).unwrap_or_default();
-    let (quorum, client) = value.split_once(';').map_or((value, None), |(quorum, client)| (quorum, Some(client)));
+    let (quorum, client) =
+        value.split_once(';').map_or((value, None), |(quorum, client)| (quorum, Some(client)));
     let id = key["server.".len()..].parse::<i64>();
     let ports = quorum.trim_start_matches(|letter| letter != ']').trim_start_matches(']');
     let fields = if ports.is_empty() { quorum.split(':').count() } else { ports.split(':').count() };
@@ -352,7 +356,8 @@ fn member_settings(values: &Values) -> Result<MemberSettings, ConfigError> {
         connections_per_address_max: values.number("maxClientCnxns", 60, 0, INT_MAX)? as u32,
         connections_max: values.number("maxCnxns", 0, 0, INT_MAX)? as u32,
         snapshot_txns: values.number("snapCount", 100_000, 1, INT_MAX)? as u64,
-        snapshot_bytes: (values.number("snapSizeLimitInKb", 4_194_304, i64::MIN, 1 << 40)?.max(0) as u64) << 10,
+        snapshot_bytes: (values.number("snapSizeLimitInKb", 4_194_304, i64::MIN, 1 << 40)?.max(0) as u64)
+            << 10,
         snapshots_kept: (purge_hours > 0).then_some(kept),
         container_check_ms: values.number("znode.container.checkIntervalMs", 60_000, 1, INT_MAX)? as u64,
         containers_per_minute: values.number("znode.container.maxPerMinute", 10_000, 1, INT_MAX)? as u32,
@@ -363,7 +368,8 @@ fn member_settings(values: &Values) -> Result<MemberSettings, ConfigError> {
 }
 
 /// What four-letter words say: programs look for a ZooKeeper version, so the one we stand in for comes first.
-const VERSION: &str = concat!("3.9.5-ringkeeper-", env!("CARGO_PKG_VERSION"), ", built on 2026-01-01 00:00 UTC");
+const VERSION: &str =
+    concat!("3.9.5-ringkeeper-", env!("CARGO_PKG_VERSION"), ", built on 2026-01-01 00:00 UTC");
 
 fn rules(values: &Values) -> Result<OwnerRules, ConfigError> {
     Ok(OwnerRules {
@@ -374,8 +380,9 @@ fn rules(values: &Values) -> Result<OwnerRules, ConfigError> {
 
 fn digest_settings(values: &Values) -> Result<DigestSettings, ConfigError> {
     let name = values.text("DigestAuthenticationProvider.digestAlg").unwrap_or("SHA1");
-    let algorithm = DigestAlgorithm::from_name(name)
-        .ok_or_else(|| values.error("DigestAuthenticationProvider.digestAlg", "a digest such as SHA1 or SHA-256"))?;
+    let algorithm = DigestAlgorithm::from_name(name).ok_or_else(|| {
+        values.error("DigestAuthenticationProvider.digestAlg", "a digest such as SHA1 or SHA-256")
+    })?;
     Ok(DigestSettings {
         enabled: values.flag("DigestAuthenticationProvider.enabled", true)?,
         algorithm,
@@ -392,14 +399,22 @@ fn shard_settings(values: &Values, member: &MemberSettings) -> Result<ShardSetti
     let min = timeout("minSessionTimeout", 2 * tick)?;
     let max = timeout("maxSessionTimeout", 20 * tick)?;
     if min > max {
-        let key = if values.found.contains_key("maxSessionTimeout") { "maxSessionTimeout" } else { "minSessionTimeout" };
+        let key = if values.found.contains_key("maxSessionTimeout") {
+            "maxSessionTimeout"
+        } else {
+            "minSessionTimeout"
+        };
         return Err(values.error(key, &format!("minSessionTimeout ({min}) <= maxSessionTimeout ({max})")));
     }
     let schemes = |text: &str| text.split(',').map(|scheme| scheme.trim().to_string()).collect::<Vec<_>>();
     let enforced_schemes = if values.flag("enforce.auth.enabled", false)? {
         let found = schemes(values.text("enforce.auth.schemes").unwrap_or_default());
         if found.iter().any(|scheme| !matches!(scheme.as_str(), "digest" | "ip")) {
-            let key = if values.found.contains_key("enforce.auth.schemes") { "enforce.auth.schemes" } else { "enforce.auth.enabled" };
+            let key = if values.found.contains_key("enforce.auth.schemes") {
+                "enforce.auth.schemes"
+            } else {
+                "enforce.auth.enabled"
+            };
             return Err(values.error(key, "schemes this version can check: digest, ip"));
         }
         Some(found)
@@ -413,7 +428,12 @@ fn shard_settings(values: &Values, member: &MemberSettings) -> Result<ShardSetti
         tick_ms: member.tick_ms,
         min_session_timeout_ms: min as i32,
         max_session_timeout_ms: max as i32,
-        frame_bytes_max: values.number("jute.maxbuffer", crate::limits::JUTE_MAX_BUFFER as i64, 1, 512 << 20)? as usize,
+        frame_bytes_max: values.number(
+            "jute.maxbuffer",
+            crate::limits::JUTE_MAX_BUFFER as i64,
+            1,
+            512 << 20,
+        )? as usize,
         skip_acl: member.skip_acl,
         digest: member.digest.clone(),
         four_letter_words: whitelist(values),
@@ -473,7 +493,8 @@ fn conf_text(
     (backlog, member): (i32, &MemberSettings),
 ) -> String {
     let port = listen.first().map_or(0, SocketAddr::port);
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
+    let absolute =
+        |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
     format!(
         "clientPort={port}\nsecureClientPort=-1\ndataDir={}/version-2\ndataDirSize={{data}}\ndataLogDir={}/version-2\n\
          dataLogSize={{log}}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\n\
@@ -512,7 +533,10 @@ mod tests {
         let options = loaded.options;
         assert_eq!(options.listen, ["0.0.0.0:2182".parse().expect("an address")]);
         assert_eq!(options.log_dir, Path::new("/l"));
-        assert_eq!((options.shard.min_session_timeout_ms, options.shard.max_session_timeout_ms), (4000, 40_000));
+        assert_eq!(
+            (options.shard.min_session_timeout_ms, options.shard.max_session_timeout_ms),
+            (4000, 40_000)
+        );
         assert_eq!(options.member.connections_per_address_max, 0);
         assert!(options.shard.four_letter_words.is_none());
         assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
@@ -524,7 +548,10 @@ mod tests {
         let text = problem("dataDir=/d\nclientPort=x\n");
         assert!(text.contains("zoo.cfg, line 2: clientPort: expected a whole number"), "{text}");
         assert!(problem("clientPort=1\n").contains("dataDir: it is required"));
-        assert!(problem("dataDir=/d\nclientPort=1\nskipACL=maybe\n").contains("line 3: skipACL: expected yes or no"));
+        assert!(
+            problem("dataDir=/d\nclientPort=1\nskipACL=maybe\n")
+                .contains("line 3: skipACL: expected yes or no")
+        );
         assert!(problem("dataDir=/d\nclientPort=1\nsessionRequireClientSASLAuth=true\n").contains("no SASL"));
         let servers = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
         assert!(problem(&format!("dataDir=/d\nclientPort=1\n{servers}")).contains("ensembles"));

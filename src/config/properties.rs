@@ -99,7 +99,8 @@ mod tests {
             ("g", "aA\\", 9),
             ("h", "", 11),
         ];
-        let expected: Vec<_> = expected.iter().map(|(key, value, line)| (key.to_string(), value.to_string(), *line)).collect();
+        let expected: Vec<_> =
+            expected.iter().map(|(key, value, line)| (key.to_string(), value.to_string(), *line)).collect();
         assert_eq!(found, expected);
     }
 

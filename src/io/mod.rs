@@ -120,7 +120,9 @@ pub fn open_backend(
                     Some(libc::ENOMEM) => "the limit of locked memory is too low",
                     _ => "not usable",
                 };
-                tracing::warn!("IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more");
+                tracing::warn!(
+                    "IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more"
+                );
             }
             Err(_) => {}
         }

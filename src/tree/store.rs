@@ -287,7 +287,11 @@ impl Store {
         let before = self.tree.child_stat(parent);
         let wanted = if parent_cversion == -1 { before.cversion.wrapping_add(1) } else { parent_cversion };
         // The count wraps around after 2^31 creates; then it is still one step further.
-        if wanted.wrapping_sub(before.cversion) > 0 { (wanted, zxid) } else { (before.cversion, before.pzxid) }
+        if wanted.wrapping_sub(before.cversion) > 0 {
+            (wanted, zxid)
+        } else {
+            (before.cversion, before.pzxid)
+        }
     }
 
     fn delete(
@@ -330,7 +334,8 @@ impl Store {
             // A listed node may be gone already; that is no failure.
             let _ = self.delete(header.zxid, path.as_ref(), effects, undo);
         }
-        let left: Vec<String> = self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
+        let left: Vec<String> =
+            self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
         for path in left {
             let _ = self.delete(header.zxid, &path, effects, undo);
         }
