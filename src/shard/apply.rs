@@ -22,7 +22,7 @@ impl Shard {
             ToShard::Close { conn, .. } => self.drop_conn(conn, out),
             ToShard::Ask { ask, question } => {
                 let part = self.part(now, question);
-                out.push(ShardOutput::ToMember(ToMember::Part { ask, part }));
+                out.push(ShardOutput::ToMember(ToMember::Part { ask, part: Box::new(part) }));
             }
             ToShard::Text { conn, text } => self.send_text(conn, &text),
             ToShard::ResetStats { connections, server } => self.reset_stats(connections, server),
