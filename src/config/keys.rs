@@ -62,9 +62,11 @@ pub(super) fn find(name: &str) -> Option<Meaning> {
     if let Some(refusal) = REFUSED.iter().find(|refusal| refusal.name == name) {
         return Some(Meaning::Refused(refusal));
     }
-    let all = || NO_EFFECT.iter().flat_map(|(names, reason)| names.iter().map(move |known| (*known, *reason)));
+    let all =
+        || NO_EFFECT.iter().flat_map(|(names, reason)| names.iter().map(move |known| (*known, *reason)));
     let exact = all().find(|(known, _)| *known == name);
-    let family = || all().find(|(known, _)| known.strip_suffix('*').is_some_and(|stem| name.starts_with(stem)));
+    let family =
+        || all().find(|(known, _)| known.strip_suffix('*').is_some_and(|stem| name.starts_with(stem)));
     exact.or_else(family).map(|(_, reason)| Meaning::NoEffect(reason))
 }
 
@@ -132,6 +134,8 @@ macro_rules! field {
 
 const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
+const OWN_LOG: Option<&str> =
+    Some("the log has a format of its own, with segments of the size of preAllocSize");
 const NOT_WRITTEN: Option<&str> = Some("not written yet in this version");
 
 static SETTINGS: &[Setting] = &[
@@ -212,7 +216,15 @@ static SETTINGS: &[Setting] = &[
     field!("emulate353TTLNodes", server.emulate_353, value::boolean),
     field!("digest.enabled", server.digest_enabled, value::boolean),
     field!("enforceQuota", server.enforce_quota, value::boolean),
-    field!("skipACL", server.skip_acl, value::yes_no),
+    Setting {
+        name: "skipACL",
+        set: |draft, text| {
+            draft.config.server.skip_acl = value::yes_no(text)?;
+            Ok(())
+        },
+        show: |config| value::show_yes_no(config.server.skip_acl),
+        not_yet: None,
+    },
     field!("DigestAuthenticationProvider.enabled", server.digest_auth_enabled, value::boolean),
     field!("DigestAuthenticationProvider.digestAlg", server.digest_algorithm, value::digest_algorithm),
     Setting {
@@ -221,7 +233,9 @@ static SETTINGS: &[Setting] = &[
             draft.config.server.super_digest = value::super_digest(text)?;
             Ok(())
         },
-        show: |config| if config.server.super_digest.is_some() { "(set, not shown)".into() } else { "".into() },
+        show: |config| {
+            if config.server.super_digest.is_some() { "(set, not shown)".into() } else { "".into() }
+        },
         not_yet: None,
     },
     field!("4lw.commands.whitelist", server.four_letter_words, value::four_letter_words),
@@ -237,26 +251,40 @@ static SETTINGS: &[Setting] = &[
     field!("snapSizeLimitInKb", server.snap_size_limit_kb, |text| {
         value::integer(text, -LONG, LONG).map(|size: i64| size.max(0) as u64)
     }),
-    field!("txnLogSizeLimitInKb", server.txn_log_size_limit_kb, |text| {
-        value::integer(text, -LONG, LONG).map(|size: i64| if size > 0 { size } else { -1 })
-    }),
+    field!(
+        "txnLogSizeLimitInKb",
+        server.txn_log_size_limit_kb,
+        |text| { value::integer(text, -LONG, LONG).map(|size: i64| if size > 0 { size } else { -1 }) },
+        OWN_LOG
+    ),
     field!("preAllocSize", server.pre_alloc_kb, |text| value::integer(text, 1, 1 << 22)),
-    field!("forceSync", server.force_sync, value::yes_no),
+    Setting {
+        name: "forceSync",
+        set: |draft, text| {
+            draft.config.server.force_sync = value::yes_no(text)?;
+            Ok(())
+        },
+        show: |config| value::show_yes_no(config.server.force_sync),
+        not_yet: None,
+    },
     field!("nio.sessionlessCnxnTimeout", server.sessionless_timeout_ms, |text| value::integer(text, 1, INT)),
     field!("enforce.auth.enabled", server.enforce_auth, value::boolean),
     field!("enforce.auth.schemes", server.enforce_auth_schemes, |text| Parsed::Ok(value::words(text))),
     field!("snapshot.compression.method", server.snapshot_compression, value::compression),
     field!("closeSessionTxn.enabled", server.close_session_txn, value::boolean),
     field!("serializeLastProcessedZxid.enabled", server.serialize_last_zxid, value::boolean),
-    field!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean),
-    field!("fsync.warningthresholdms", server.sync_warning_ms, |text| value::integer(text, 0, LONG)),
+    field!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean, OWN_LOG),
+    field!(
+        "fsync.warningthresholdms",
+        server.sync_warning_ms,
+        |text| value::integer(text, 0, LONG),
+        NOT_WRITTEN
+    ),
     field!("readonlymode.enabled", server.read_only_mode, value::boolean),
     field!(
         "throttled_op_wait_time",
         server.throttled_op_wait_ms,
-        |text| {
-            value::integer(text, -INT, INT).map(|wait: i64| wait.max(0) as u32)
-        },
+        |text| { value::integer(text, -INT, INT).map(|wait: i64| wait.max(0) as u32) },
         NOT_WRITTEN
     ),
     field!(

@@ -77,10 +77,12 @@ fn from_flags(
     for variable in flags::VARIABLES {
         let flags = flags::parse(&env(variable).unwrap_or_default());
         let place = Place::Environment(variable);
-        let (known, foreign): (Vec<_>, Vec<_>) = flags.defines.into_iter().partition(|(name, _)| is_ours(name));
+        let (known, foreign): (Vec<_>, Vec<_>) =
+            flags.defines.into_iter().partition(|(name, _)| is_ours(name));
         let ignored = flags.others.len() + foreign.len();
         if ignored > 0 {
-            warnings.push(Warning(format!("{place}: {ignored} flags for the Java virtual machine are ignored")));
+            warnings
+                .push(Warning(format!("{place}: {ignored} flags for the Java virtual machine are ignored")));
         }
         for (name, value) in known {
             add_define(&mut settings, place.clone(), &name, &value);
@@ -113,7 +115,8 @@ fn from_file(path: &Path, warnings: &mut Vec<Warning>) -> Result<Settings, Confi
         if let Some(earlier) = settings.insert(key, made) {
             let Place::File { line, .. } = earlier.place else { unreachable!("all are from the file") };
             let place = Place::File { path: path.to_path_buf(), line: entry.line };
-            let text = format!("{place}: {} is also set in line {line}; the last one counts", earlier.written);
+            let text =
+                format!("{place}: {} is also set in line {line}; the last one counts", earlier.written);
             warnings.push(Warning(text));
         }
     }
@@ -242,18 +245,14 @@ fn finish(
     check_auth(&config, settings)?;
     if config.snapshots_kept < SNAPSHOTS_KEPT_MIN {
         let found = config.snapshots_kept;
-        let text = format!("autopurge.snapRetainCount is {found}; {SNAPSHOTS_KEPT_MIN} is used, the least allowed");
+        let text =
+            format!("autopurge.snapRetainCount is {found}; {SNAPSHOTS_KEPT_MIN} is used, the least allowed");
         warnings.push(Warning(text));
         config.snapshots_kept = SNAPSHOTS_KEPT_MIN;
     }
     if config.server.read_only_mode && !settings.contains_key(WHITELIST) {
         let words = config.server.four_letter_words.get_or_insert_default();
         words.push("isro".into());
-    }
-    if !config.server.force_sync {
-        warnings.push(Warning(
-            "forceSync=no: writes are answered before they are durable; a power failure loses them".into(),
-        ));
     }
     config.servers = lines.into_iter().map(|(line, _)| line).collect();
     Ok(config)
@@ -297,7 +296,11 @@ fn session_timeouts(draft: &Draft, settings: &Settings) -> Result<(i32, i32), Co
     let least = or(draft.min_session_timeout_ms, 2);
     let most = or(draft.max_session_timeout_ms, 20);
     if least > most {
-        let name = if settings.contains_key("minSessionTimeout") { "minSessionTimeout" } else { "maxSessionTimeout" };
+        let name = if settings.contains_key("minSessionTimeout") {
+            "minSessionTimeout"
+        } else {
+            "maxSessionTimeout"
+        };
         let what = format!("minSessionTimeout ({least} ms) is larger than maxSessionTimeout ({most} ms)");
         return Err(refused(&settings[name], what, "Unset, they are 2 and 20 times tickTime"));
     }
@@ -326,7 +329,8 @@ fn check_ensemble(
 }
 
 const NO_ENSEMBLES: &str = "ensembles are not supported yet by this version";
-const RUN_ALONE: &str = "To run one server alone, remove the server.N lines (or keep exactly one) and standaloneEnabled";
+const RUN_ALONE: &str =
+    "To run one server alone, remove the server.N lines (or keep exactly one) and standaloneEnabled";
 
 /// The address of the single server line counts if that line is meant for this server.
 fn client_address(
@@ -368,7 +372,8 @@ fn is_mine(config: &Config, line: &ServerLine, warnings: &mut Vec<Warning>) -> b
     if id.parse() == Ok(line.id) {
         return true;
     }
-    let text = format!("{} says \"{id}\", so the line server.{} is for another server", path.display(), line.id);
+    let text =
+        format!("{} says \"{id}\", so the line server.{} is for another server", path.display(), line.id);
     warnings.push(Warning(text));
     false
 }
@@ -387,7 +392,8 @@ fn check_auth(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
     let is_known = |scheme: &str| scheme == "ip" || (scheme == "digest" && config.server.digest_auth_enabled);
     match schemes.iter().find(|scheme| !is_known(scheme)) {
         Some(scheme) => {
-            let what = format!("enforced authentication by {scheme}, which this version does not support yet");
+            let what =
+                format!("enforced authentication by {scheme}, which this version does not support yet");
             Err(refused(made, what, "Supported are digest and ip"))
         }
         None => Ok(()),

@@ -24,9 +24,11 @@ pub use error::{ConfigError, Place, Warning};
 pub use servers::{PeerAddress, ServerLine};
 
 use crate::ids::ServerId;
+use crate::io::{Durability, IoChoice};
 use crate::limits;
+use crate::tree::image::Compression;
 use crate::tree::permission::DigestAlgorithm;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Everything the operator decides.
@@ -38,8 +40,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `dataLogDir`: the transaction log; `dataDir` unless set.
     pub data_log_dir: PathBuf,
-    /// Where clients connect. `[::]` means every address of both families, see [`Config::client_address_fallback`];
-    /// port 0 lets the system choose one.
+    /// Where clients connect. `[::]` means every address of both families, only IPv4 on a
+    /// machine without IPv6; port 0 lets the system choose one.
     pub client_address: SocketAddr,
     /// `clientPortListenBacklog`; -1: the system's maximum.
     pub listen_backlog: i32,
@@ -53,8 +55,8 @@ pub struct Config {
     pub io: IoChoice,
     /// `ringkeeper.pin`.
     pub pin: Pin,
-    /// `ringkeeper.durability`.
-    pub durability: DurabilityChoice,
+    /// `ringkeeper.durability`; None: what a probe at start finds best.
+    pub durability: Option<Durability>,
     /// `standaloneEnabled`; false is refused.
     pub standalone_enabled: bool,
     /// `dynamicConfigFile`, which was read too.
@@ -161,17 +163,6 @@ pub enum Shards {
     Count(u16),
 }
 
-/// Which way to the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum IoChoice {
-    /// io_uring if a probe at start finds it usable, else epoll.
-    Auto,
-    /// io_uring or do not start.
-    IoUring,
-    /// epoll.
-    Epoll,
-}
-
 /// Which CPUs the cores are bound to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pin {
@@ -181,28 +172,6 @@ pub enum Pin {
     Off,
     /// To these, ascending.
     Cpus(Vec<usize>),
-}
-
-/// How a log write becomes durable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DurabilityChoice {
-    /// What a probe at start finds best.
-    Auto,
-    /// `RWF_DSYNC` on each write.
-    Dsync,
-    /// The write, then `fdatasync`.
-    Fdatasync,
-}
-
-/// How snapshots are compressed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// `gz`.
-    Gzip,
-    /// `snappy`.
-    Snappy,
 }
 
 impl Config {
@@ -220,12 +189,6 @@ impl Config {
     pub fn effective(&self) -> Vec<(&'static str, String)> {
         keys::effective(self)
     }
-
-    /// Where to listen on a machine without IPv6 if the settings name no address.
-    pub fn client_address_fallback(&self) -> Option<SocketAddr> {
-        let any = self.client_address.ip() == Ipv6Addr::UNSPECIFIED;
-        any.then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.client_address.port())))
-    }
 }
 
 impl Default for Config {
@@ -241,7 +204,7 @@ impl Default for Config {
             shards: Shards::Auto,
             io: IoChoice::Auto,
             pin: Pin::Auto,
-            durability: DurabilityChoice::Auto,
+            durability: None,
             standalone_enabled: true,
             dynamic_file: None,
             servers: Vec::new(),

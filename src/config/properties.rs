@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn three_separators() {
-        for text in ["a=b", "a:b", "a b", "a = b", " a\t:\tb", "a   b  ", "a=b\r\n", "\n\n#c\n!c\n  # c\na=b"] {
+        for text in ["a=b", "a:b", "a b", "a = b", " a\t:\tb", "a   b  ", "a=b\r\n", "\n\n#c\n!c\n  # c\na=b"]
+        {
             assert_eq!(one(text), pair("a", "b"), "{text:?}");
         }
         assert_eq!(one("a"), pair("a", ""));

@@ -27,8 +27,7 @@ pub struct PeerAddress {
 }
 
 /// What a server line looks like.
-pub(super) const FORM: &str =
-    "host:quorumPort:electionPort[:participant|:observer], addresses separated by |, then perhaps ;[host:]clientPort";
+pub(super) const FORM: &str = "host:quorumPort:electionPort[:participant|:observer], addresses separated by |, then perhaps ;[host:]clientPort";
 
 /// Reads N and the value of `server.N`; an `Err` says what was expected.
 pub(super) fn parse(number: &str, value: &str) -> Result<ServerLine, String> {

@@ -1,7 +1,9 @@
 //! Text to typed values and back. An `Err` says in words what was expected; the caller adds file, line and key.
 
-use super::{Compression, DurabilityChoice, IoChoice, Pin, Shards};
+use super::{Pin, Shards};
+use crate::io::{Durability, IoChoice};
 use crate::limits;
+use crate::tree::image::Compression;
 use crate::tree::permission::DigestAlgorithm;
 use std::path::{Path, PathBuf};
 
@@ -31,15 +33,8 @@ pub(super) fn integer<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Parsed
 }
 
 fn in_range<T: TryFrom<i64>>(value: Option<i64>, min: i64, max: i64) -> Parsed<T> {
-    value.filter(|value| (min..=max).contains(value)).and_then(|value| T::try_from(value).ok()).ok_or_else(
-        || {
-            if max >= i64::from(i32::MAX) {
-                format!("a whole number of at least {min} (the largest is {max})")
-            } else {
-                format!("a whole number from {min} to {max}")
-            }
-        },
-    )
+    let fits = value.filter(|value| (min..=max).contains(value)).and_then(|value| T::try_from(value).ok());
+    fits.ok_or_else(|| format!("a whole number from {min} to {max}"))
 }
 
 pub(super) fn boolean(text: &str) -> Parsed<bool> {
@@ -110,11 +105,11 @@ pub(super) fn io_choice(text: &str) -> Parsed<IoChoice> {
     }
 }
 
-pub(super) fn durability(text: &str) -> Parsed<DurabilityChoice> {
+pub(super) fn durability(text: &str) -> Parsed<Option<Durability>> {
     match text {
-        "auto" => Ok(DurabilityChoice::Auto),
-        "dsync" => Ok(DurabilityChoice::Dsync),
-        "fdatasync" => Ok(DurabilityChoice::Fdatasync),
+        "auto" => Ok(None),
+        "dsync" => Ok(Some(Durability::Dsync)),
+        "fdatasync" => Ok(Some(Durability::Fdatasync)),
         _ => Err("auto, dsync or fdatasync".into()),
     }
 }
@@ -142,6 +137,11 @@ pub(super) fn pin(text: &str) -> Parsed<Pin> {
 
 /// The largest CPU number that Linux's fixed-size CPU set can name.
 const CPU_MAX: i64 = 1023;
+
+/// As `yes_no` reads it.
+pub(super) fn show_yes_no(yes: bool) -> String {
+    if yes { "yes".into() } else { "no".into() }
+}
 
 /// The value must not appear in messages.
 pub(super) fn is_secret(key: &str) -> bool {
@@ -214,12 +214,12 @@ impl Show for IoChoice {
     }
 }
 
-impl Show for DurabilityChoice {
+impl Show for Option<Durability> {
     fn show(&self) -> String {
         match self {
-            DurabilityChoice::Auto => "auto",
-            DurabilityChoice::Dsync => "dsync",
-            DurabilityChoice::Fdatasync => "fdatasync",
+            None | Some(Durability::None) => "auto",
+            Some(Durability::Dsync) => "dsync",
+            Some(Durability::Fdatasync) => "fdatasync",
         }
         .into()
     }

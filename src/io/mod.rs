@@ -8,6 +8,7 @@
 mod bufring;
 pub mod clock;
 pub mod disk;
+pub mod epoll;
 pub mod process;
 pub mod queue;
 pub mod signals;
@@ -83,4 +84,47 @@ pub enum Durability {
     Fdatasync,
     /// No sync at all (`forceSync=no`).
     None,
+}
+
+/// Which backend to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IoChoice {
+    /// io_uring where it works, else epoll.
+    Auto,
+    /// io_uring or an error.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// Opens a backend for the calling thread. `is_first` says what was chosen and why in the log.
+pub fn open_backend(
+    choice: IoChoice,
+    event_fd: Arc<sys::EventFd>,
+    is_first: bool,
+) -> std::io::Result<Box<dyn Backend>> {
+    if choice != IoChoice::Epoll {
+        match uring::Uring::new(Arc::clone(&event_fd)) {
+            Ok(ring) => {
+                if is_first {
+                    tracing::info!("IO by io_uring");
+                }
+                return Ok(Box::new(ring));
+            }
+            Err(error) if choice == IoChoice::IoUring => return Err(error),
+            Err(error) if is_first => {
+                let reason = match error.raw_os_error() {
+                    Some(libc::EPERM) => "denied by a seccomp filter or kernel.io_uring_disabled",
+                    Some(libc::ENOSYS) => "the kernel has none",
+                    Some(libc::ENOMEM) => "the limit of locked memory is too low",
+                    _ => "not usable",
+                };
+                tracing::warn!("IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more");
+            }
+            Err(_) => {}
+        }
+    } else if is_first {
+        tracing::info!("IO by epoll, as asked for");
+    }
+    Ok(Box::new(epoll::Epoll::new(event_fd)?))
 }

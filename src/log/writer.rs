@@ -132,7 +132,7 @@ impl LogWriter {
     pub fn has_room(&self, bytes: usize) -> bool {
         let base = if self.built_txns == 0 { FRAME_HEADER_BYTES } else { self.built_bytes };
         let frame = (base + 4 + bytes).next_multiple_of(LOG_BLOCK) as u64;
-        let here = self.current.as_ref().is_some_and(|place| !self.must_roll && place.offset + frame <= place.bytes);
+        let here = self.current.as_ref().is_some_and(|place| !self.rolls() && place.offset + frame <= place.bytes);
         here || self.ready.front().is_some_and(|(_, bytes)| LOG_BLOCK as u64 + frame <= *bytes)
     }
 
@@ -172,7 +172,7 @@ impl LogWriter {
         let frame_bytes = self.built_bytes.next_multiple_of(LOG_BLOCK);
         let fits =
             |place: &Place, must_roll: bool| !must_roll && place.offset + frame_bytes as u64 <= place.bytes;
-        let is_new_segment = !self.current.as_ref().is_some_and(|place| fits(place, self.must_roll));
+        let is_new_segment = !self.current.as_ref().is_some_and(|place| fits(place, self.rolls()));
         if is_new_segment && !self.enter_next_segment(frame_bytes, out) {
             return;
         }
@@ -285,9 +285,14 @@ impl LogWriter {
         self.built_txns == 0 && self.in_flight.is_empty()
     }
 
-    /// The next frame starts a new segment.
+    /// The next frame starts a new segment, or the first one that finds one ready: on a full disk what was appended
+    /// on the promise of room in the current segment still goes there.
     pub fn roll(&mut self) {
         self.must_roll = self.current.is_some();
+    }
+
+    fn rolls(&self) -> bool {
+        self.must_roll && !self.ready.is_empty()
     }
 
     /// A snapshot makes everything up to `oldest_kept` unnecessary: releases segments that hold nothing newer.

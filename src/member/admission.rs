@@ -54,7 +54,8 @@ impl Admission {
         self.per_address.insert(address, of_address + 1);
         self.total += 1;
         let shards = self.per_shard.len();
-        let emptiest = (0..shards).map(|step| (self.next + step) % shards).min_by_key(|shard| self.per_shard[*shard]);
+        let emptiest =
+            (0..shards).map(|step| (self.next + step) % shards).min_by_key(|shard| self.per_shard[*shard]);
         let shard = emptiest.expect("there is at least one shard");
         self.next = (shard + 1) % shards;
         self.per_shard[shard] += 1;

@@ -31,7 +31,13 @@ impl Asks {
 }
 
 impl Member {
-    pub(super) fn on_ask(&mut self, now: Now, origin: Origin, question: Question, out: &mut Vec<MemberOutput>) {
+    pub(super) fn on_ask(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        question: Question,
+        out: &mut Vec<MemberOutput>,
+    ) {
         match question {
             Question::Crst => {
                 out.push(MemberOutput::Broadcast(ToShard::ResetStats { connections: true, server: false }));
@@ -85,7 +91,8 @@ impl Member {
             outstanding: self.pending.len() as u64,
             connections_refused: self.admission.refused(),
             snapshots: self.snapshots.count(),
-            data_dir_bytes: self.snapshot_bytes,
+            usage: self.usage,
+            log_write_times: self.log_write_times,
             log_dir_bytes: self.log.used_bytes(),
             configuration: &self.settings.configuration,
         }

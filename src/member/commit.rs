@@ -36,7 +36,11 @@ impl Member {
     /// Appends a transaction, already applied to the tree, to the log, and queues what the shards get when it is
     /// durable there. The digest is that of the tree after it; a failed write carries none, as in ZooKeeper.
     pub(super) fn append(&mut self, stamp: Stamp, txn: &Txn<'_>, change: Change) {
-        assert_eq!(stamp.zxid, self.leader.proposed(), "transactions are appended in the order of their zxids");
+        assert_eq!(
+            stamp.zxid,
+            self.leader.proposed(),
+            "transactions are appended in the order of their zxids"
+        );
         self.store.set_applied(stamp.zxid);
         let digest = self.store.digest();
         let entry_digest = match txn {
@@ -90,7 +94,7 @@ impl Member {
             self.drain_stalled(now, out);
             self.log.flush(&mut self.log_out);
         }
-        self.emit_log_outputs(out);
+        self.emit_log_outputs(now, out);
         // The log's durable prefix is this server's acknowledgement; it moves only by a completed write.
         let committed = self.leader.on_ack(self.settings.server_id, self.log.durable());
         self.broadcast(committed, out);

@@ -51,12 +51,11 @@ impl Member {
     /// the client never has two.
     fn resume(&mut self, now: Now, connect: &Connect, out: &mut Vec<MemberOutput>) {
         let Connect { origin, session, timeout_ms, password_ok, last_zxid_seen: seen } = *connect;
-        let resumed = if password_ok {
-            self.sessions.resume(session, timeout_ms, origin, now.mono_ms)
-        } else {
-            None
-        };
-        if let Some(Some(old)) = resumed {
+        let resumed =
+            if password_ok { self.sessions.resume(session, timeout_ms, origin, now.mono_ms) } else { None };
+        // A wrong password, too, costs the live connection, as in ZooKeeper: its client just connects again.
+        let old = if password_ok { resumed.flatten() } else { self.sessions.owner(session) };
+        if let Some(old) = old {
             Member::send(old, ToShard::Close { conn: old.conn, session }, out);
         }
         let valid = resumed.is_some();
@@ -76,10 +75,18 @@ impl Member {
         }
     }
 
-    /// Bytes of a closeSession's entry decide; it may use the reserve.
+    /// A closeSession may use the reserve.
     pub(super) fn room_to_end(&self, session: SessionId) -> Verdict {
+        self.room_for_ending(CLOSE_BYTES + self.listed_bytes(session).unwrap_or(0))
+    }
+
+    /// Bytes that the session's ephemerals take in its closeSession. None if they are not listed: by the settings, or
+    /// because no segment could take them. Then they are found by their owner, as in old logs.
+    pub(super) fn listed_bytes(&self, session: SessionId) -> Option<usize> {
         let paths = self.store.tree().ephemerals(session).map(|node| node.path().len() + 4);
-        self.room_for_ending(64 + paths.sum::<usize>())
+        let bytes = paths.sum::<usize>();
+        let fits = self.room.could_take(CLOSE_BYTES + bytes);
+        (self.settings.close_session_paths && fits).then_some(bytes)
     }
 
     /// The stamp of a transaction nobody sent a request for.
@@ -87,6 +94,9 @@ impl Member {
         Stamp { session, cxid: 0, zxid: self.leader.propose(), time_ms: now.wall_ms }
     }
 }
+
+/// A closeSession's entry without paths, and some.
+const CLOSE_BYTES: usize = 64;
 
 fn refuse(connect: &Connect, out: &mut Vec<MemberOutput>) {
     let close = ToShard::Close { conn: connect.origin.conn, session: connect.session };

@@ -1,6 +1,7 @@
 //! The texts of the four-letter words that concern the whole process. Keys, order and spacing are those that tools
 //! parse from ZooKeeper.
 
+use super::io::Usage;
 use super::sessions::Sessions;
 use crate::ids::{Now, SessionId, Zxid};
 use crate::mesh::{Question, ShardPart};
@@ -18,10 +19,41 @@ pub(super) struct Facts<'a> {
     pub outstanding: u64,
     pub connections_refused: u64,
     pub snapshots: u64,
-    pub data_dir_bytes: u64,
+    pub usage: Usage,
+    pub log_write_times: Summary,
     pub log_dir_bytes: u64,
     /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
     pub configuration: &'a str,
+}
+
+/// Count, sum and extremes of a measured time (`AvgMinMaxCounter`).
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Summary {
+    pub count: u64,
+    pub sum: u64,
+    pub min: u64,
+    pub max: u64,
+}
+
+impl Summary {
+    /// One more.
+    pub fn add(&mut self, value: u64) {
+        self.min = if self.count == 0 { value } else { self.min.min(value) };
+        self.max = self.max.max(value);
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn write(&self, key: &str, text: &mut String) -> std::fmt::Result {
+        let average =
+            ServerStats { latency_sum_ms: self.sum, latency_count: self.count, ..Default::default() };
+        writeln!(text, "zk_avg_{key}\t{}", average.latency_average())?;
+        for (prefix, value) in [("min", self.min), ("max", self.max), ("cnt", self.count), ("sum", self.sum)]
+        {
+            writeln!(text, "zk_{prefix}_{key}\t{value}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The whole text.
@@ -46,7 +78,7 @@ pub(super) fn answer(question: Question, facts: &Facts<'_>, parts: &[ShardPart])
 }
 
 fn conf(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
-    let sized = facts.configuration.replace("{data}", &facts.data_dir_bytes.to_string());
+    let sized = facts.configuration.replace("{data}", &facts.usage.snapshot_bytes.to_string());
     text.write_str(&sized.replace("{log}", &facts.log_dir_bytes.to_string()))
 }
 
@@ -121,14 +153,15 @@ fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::
         ("connection_request_count", stats.connection_requests),
         ("connection_rejected", facts.connections_refused),
         ("sessionless_connections_expired", stats.sessionless_connections_expired),
-        ("proposal_count", 0),
+        ("open_file_descriptor_count", facts.usage.open_files),
+        ("max_file_descriptor_count", facts.usage.open_files_max),
         ("outstanding_changes_queued", facts.outstanding),
         ("snap_count", facts.snapshots),
     ];
     for (key, value) in numbers {
         writeln!(text, "zk_{key}\t{value}")?;
     }
-    Ok(())
+    facts.log_write_times.write("fsynctime", text)
 }
 
 fn wchs(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
@@ -137,7 +170,8 @@ fn wchs(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
         [only] => only.watched_paths,
         // A path watched on two shards is one path; without the lists the sum is the best there is.
         _ if parts.iter().all(|part| part.watches.is_empty()) => sum(|part| part.watched_paths),
-        _ => parts.iter().flat_map(|part| &part.watches).map(|(_, path)| path).collect::<BTreeSet<_>>().len() as u64,
+        _ => parts.iter().flat_map(|part| &part.watches).map(|(_, path)| path).collect::<BTreeSet<_>>().len()
+            as u64,
     };
     writeln!(text, "{} connections watching {paths} paths", sum(|part| part.watching_connections))?;
     writeln!(text, "Total watches:{}", sum(|part| part.watches_total))
@@ -208,7 +242,7 @@ fn dump(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::
 }
 
 fn dirs(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
-    writeln!(text, "datadir_size: {}", facts.data_dir_bytes)?;
+    writeln!(text, "datadir_size: {}", facts.usage.snapshot_bytes)?;
     writeln!(text, "logdir_size: {}", facts.log_dir_bytes)
 }
 
@@ -275,11 +309,18 @@ mod tests {
             outstanding: 0,
             connections_refused: 0,
             snapshots: 0,
-            data_dir_bytes: 1,
+            usage: Usage { snapshot_bytes: 1, open_files: 69, open_files_max: 20_000 },
+            log_write_times: Summary { count: 4, sum: 11, min: 1, max: 7 },
             log_dir_bytes: 2,
+            configuration: "dataDirSize={data}\ndataLogSize={log}\n",
         };
         let part = ShardPart {
-            stats: ServerStats { packets_received: 485, packets_sent: 484, connections: 1, ..Default::default() },
+            stats: ServerStats {
+                packets_received: 485,
+                packets_sent: 484,
+                connections: 1,
+                ..Default::default()
+            },
             connections: vec![" /127.0.0.1:34146[0](queued=0,recved=1,sent=0)".into()],
             watches: vec![(SessionId(2), "/a".into()), (SessionId(1), "/a".into())],
             watches_total: 2,
@@ -287,7 +328,7 @@ mod tests {
             watching_connections: 2,
             connection_expiry: vec![(2000, "127.0.0.1:34186".into(), SessionId::NONE)],
             ephemerals: vec![(SessionId(0x1), vec!["/e".into()])],
-            node_count: 89,
+            node_count: 90,
             applied: Zxid(0xd5),
             ..ShardPart::default()
         };
@@ -299,6 +340,7 @@ mod tests {
              484\nConnections: 1\nOutstanding: 0\nZxid: 0xd5\nMode: standalone\nNode count: 90\n"
         );
         assert_eq!(answer(Question::Hash, &facts, &[]), "80: 196858303492\n");
+        assert_eq!(answer(Question::Conf, &facts, &[]), "dataDirSize=1\ndataLogSize=2\n");
         assert_eq!(answer(Question::Dirs, &facts, &[]), "datadir_size: 1\nlogdir_size: 2\n");
         assert_eq!(answer(Question::Wchp, &facts, &parts), "/a\n\t0x1\n\t0x2\n\n");
         assert_eq!(answer(Question::Wchc, &facts, &parts), "0x1\n\t/a\n0x2\n\t/a\n\n");
@@ -316,5 +358,7 @@ mod tests {
         let mntr = answer(Question::Mntr, &facts, &parts);
         assert!(mntr.starts_with("zk_version\t3.9.4-x, built on then\nzk_server_state\tstandalone\n"));
         assert!(mntr.contains("zk_znode_count\t90\n") && mntr.contains("zk_uptime\t4012\n"));
+        assert!(mntr.contains("zk_avg_fsynctime\t2.75\nzk_min_fsynctime\t1\n"));
+        assert!(mntr.contains("zk_max_file_descriptor_count\t20000\n"));
     }
 }

@@ -33,13 +33,23 @@ pub enum MemberInput {
     /// It is not; the next one is tried after as many transactions as usual.
     #[allow(missing_docs)]
     SnapshotFailed { what: String },
-    /// Bytes all snapshots on disk take, for `dirs`; the driver says so at the start and after each snapshot.
-    #[allow(missing_docs)]
-    SnapshotUsage { bytes: u64 },
+    /// What only the driver can measure, for four-letter words; said at the start and now and then.
+    Usage(Usage),
     /// Time passed (see [`super::Member::next_timeout`]).
     Tick,
     /// Finish what is proposed, then say `Stopped`.
     Stop,
+}
+
+/// What the process uses.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Usage {
+    /// Bytes of all snapshots on disk.
+    pub snapshot_bytes: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+    /// Limit of open file descriptors.
+    pub open_files_max: u64,
 }
 
 /// Everything the member wants of its driver.

@@ -28,9 +28,10 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-pub use io::{MemberInput, MemberOutput, RefuseReason};
+pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
 pub use settings::MemberSettings;
 
+use crate::aligned::AlignedBuffer;
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
 use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX};
 use crate::log::{LogOutput, LogStart, LogWriter};
@@ -41,6 +42,7 @@ use crate::zab::Leader;
 use admission::Admission;
 use ask::Asks;
 use commit::Pending;
+use four_letter::Summary;
 use room::Room;
 use sessions::Sessions;
 use snapshots::Snapshots;
@@ -92,8 +94,12 @@ pub struct Member {
     /// (zxid, digest) of every 128th transaction, the newest last, for `hash`.
     digests: VecDeque<(Zxid, u64)>,
     started_ms: u64,
-    /// Of all snapshots, as the driver last said, for `dirs`.
-    snapshot_bytes: u64,
+    /// As the driver last said.
+    usage: Usage,
+    /// Log writes under way: token and start.
+    log_writes: VecDeque<(u64, u64)>,
+    /// How long log writes take.
+    log_write_times: Summary,
     open_acl: Arc<[Acl]>,
     /// Reused: nothing on the write path allocates for them.
     undo: Undo,
@@ -115,7 +121,8 @@ enum Phase {
 impl Member {
     /// A member at what recovery found. Nothing happens before [`MemberInput::Start`].
     pub fn new(settings: MemberSettings, recovered: RecoveredState) -> Member {
-        let RecoveredState { mut store, sessions, last_zxid, log, segments, snapshots, txns_since_snapshot } = recovered;
+        let RecoveredState { mut store, sessions, last_zxid, log, segments, snapshots, txns_since_snapshot } =
+            recovered;
         let room = Room::new(log.segment_bytes);
         let mut log = LogWriter::new(log);
         log.adopt_history(&segments);
@@ -141,7 +148,9 @@ impl Member {
             collect_at_ms: None,
             digests: VecDeque::new(),
             started_ms: 0,
-            snapshot_bytes: 0,
+            usage: Usage::default(),
+            log_writes: VecDeque::new(),
+            log_write_times: Summary::default(),
             open_acl: Acl::open().into(),
             undo: Undo::default(),
             entry: Vec::new(),
@@ -160,15 +169,15 @@ impl Member {
             MemberInput::Start => self.on_start(now),
             MemberInput::FromShard(message) => self.on_message(now, message, out),
             MemberInput::Accepted { address, token } => self.on_accepted(address, token, out),
-            MemberInput::LogWritten { token, buffer } => self.log.on_written(token, buffer),
+            MemberInput::LogWritten { token, buffer } => self.on_log_written(now, token, buffer),
             MemberInput::LogFailed { what } => self.on_log_failed(what, out),
             MemberInput::SegmentReady { segment, bytes } => self.on_segment_ready(now, segment, bytes, out),
             MemberInput::SegmentFailed { segment, no_space, what } => {
                 self.on_segment_failed(now, segment, no_space, what, out);
             }
-            MemberInput::SnapshotDone { zxid, .. } => self.on_snapshot_done(zxid, out),
+            MemberInput::SnapshotDone { zxid, .. } => self.on_snapshot_done(now, zxid, out),
             MemberInput::SnapshotFailed { what } => self.on_snapshot_failed(what, out),
-            MemberInput::SnapshotUsage { bytes } => self.snapshot_bytes = bytes,
+            MemberInput::Usage(usage) => self.usage = usage,
             MemberInput::Tick => self.on_tick(now, out),
             MemberInput::Stop => self.phase = Phase::Stopping,
         }
@@ -219,14 +228,21 @@ impl Member {
     }
 
     fn on_message(&mut self, now: Now, message: ToMember, out: &mut Vec<MemberOutput>) {
-        if let Some(message) = self.on_quick_message(now, message, out) {
+        let Some(message) = self.on_quick_message(now, message, out) else { return };
+        if !self.stalled.is_empty() {
             self.stalled.push_back(message);
-            self.drain_stalled(now, out);
+        } else if let Some(message) = self.on_ordered_message(now, message, out) {
+            self.stalled.push_back(message);
         }
     }
 
     /// Messages that need no room in the log are taken at once; gives back the others.
-    fn on_quick_message(&mut self, now: Now, message: ToMember, out: &mut Vec<MemberOutput>) -> Option<ToMember> {
+    fn on_quick_message(
+        &mut self,
+        now: Now,
+        message: ToMember,
+        out: &mut Vec<MemberOutput>,
+    ) -> Option<ToMember> {
         match message {
             ToMember::Touch(sessions) => {
                 for session in sessions {
@@ -246,22 +262,32 @@ impl Member {
         }
     }
 
+    /// Messages whose order among each other counts; gives back one that has to wait for room in the log.
+    fn on_ordered_message(
+        &mut self,
+        now: Now,
+        message: ToMember,
+        out: &mut Vec<MemberOutput>,
+    ) -> Option<ToMember> {
+        match message {
+            ToMember::Request(request) => self.on_request(now, request, out).map(ToMember::Request),
+            ToMember::Connect(connect) => self.on_connect(now, connect, out).map(ToMember::Connect),
+            ToMember::Disconnected { origin, session, address } => {
+                self.admission.release(address, origin.shard);
+                self.sessions.disown(session, origin);
+                None
+            }
+            ToMember::Touch(_) | ToMember::Ask { .. } | ToMember::Part { .. } => {
+                unreachable!("these are taken at once")
+            }
+        }
+    }
+
     /// Takes the messages that wait, until one has to wait on.
     fn drain_stalled(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
         while let Some(message) = self.stalled.pop_front() {
-            let must_wait = match message {
-                ToMember::Request(request) => self.on_request(now, request, out).map(ToMember::Request),
-                ToMember::Connect(connect) => self.on_connect(now, connect, out).map(ToMember::Connect),
-                ToMember::Disconnected { origin, session, address } => {
-                    self.admission.release(address, origin.shard);
-                    self.sessions.disown(session, origin);
-                    None
-                }
-                _ => unreachable!("the other messages never wait"),
-            };
-            if let Some(message) = must_wait {
-                self.stalled.push_front(message);
-                return;
+            if let Some(message) = self.on_ordered_message(now, message, out) {
+                return self.stalled.push_front(message);
             }
         }
     }
@@ -284,6 +310,16 @@ impl Member {
         self.end_sessions(now);
         self.collect(now);
         self.retry_segments(now, out);
+    }
+
+    /// The log's durable prefix may have grown; [`Member::flush`] acknowledges it.
+    fn on_log_written(&mut self, now: Now, token: u64, buffer: AlignedBuffer) {
+        if let Some(at) = self.log_writes.iter().position(|(written, _)| *written == token)
+            && let Some((_, started_ms)) = self.log_writes.remove(at)
+        {
+            self.log_write_times.add(now.mono_ms.saturating_sub(started_ms));
+        }
+        self.log.on_written(token, buffer);
     }
 
     /// Crash story: a write of the log failed. Whether the sectors are on disk is unknown, and a second sync could

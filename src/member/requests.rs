@@ -7,6 +7,7 @@ use super::{Member, MemberOutput, Phase};
 use crate::ids::{Now, Origin};
 use crate::mesh::{Answer, ClientRequest, SessionChange};
 use crate::wire::{DecodeError, ErrorCode, Identity, Op, Request, Txn, Writer};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Member {
@@ -126,11 +127,13 @@ impl Member {
     pub(super) fn end_session(&mut self, stamp: Stamp, answer: Option<(Origin, Answer)>) {
         let session = stamp.session;
         self.sessions.set_closing(session);
-        let mut paths: Vec<String> =
-            self.store.tree().ephemerals(session).map(|node| node.path().to_owned()).collect();
-        paths.sort_unstable();
-        let listed = self.settings.close_session_paths;
-        let txn = Txn::CloseSession { paths: listed.then(|| paths.iter().map(|path| path.as_str().into()).collect()) };
+        let paths = self.listed_bytes(session).map(|_| {
+            let nodes = self.store.tree().ephemerals(session);
+            let mut paths: Vec<Cow<'static, str>> = nodes.map(|node| node.path().to_owned().into()).collect();
+            paths.sort_unstable();
+            paths
+        });
+        let txn = Txn::CloseSession { paths };
         let mut effects = Vec::new();
         let applied = self.store.apply(&stamp.header(Op::CloseSession), &txn, &mut effects, &mut self.undo);
         assert_eq!(applied, Ok(()), "a session can always end");
@@ -159,15 +162,20 @@ fn answer(request: &ClientRequest, result: Result<Box<[u8]>, ErrorCode>) -> Answ
     Answer { xid: request.xid, op: request.op, err, body, close: moved, silent: moved }
 }
 
-/// An upper bound of the log entry a request can lead to: no record is twice as long as its request, and an ACL entry
-/// "auth" (at least 16 bytes) becomes one entry per identity.
+/// An upper bound of the log entry a request can lead to. Text that is not UTF-8 grows threefold when its bytes become
+/// U+FFFD, everything else less; an ACL entry "auth" becomes one entry per identity, whose text may grow by half.
+/// Crash story: were this too low, a request could meet a log without room and stop the member.
 fn entry_bytes_max(request: &ClientRequest) -> usize {
     let body = request.body.len();
-    let proven: usize = request.identities.iter().filter(|identity| identity.scheme != "ip").map(identity_bytes).sum();
-    let expands = proven > 0 && matches!(request.op, Op::Create | Op::Create2 | Op::CreateContainer | Op::CreateTtl
-        | Op::SetAcl | Op::Multi);
+    let proven: usize =
+        request.identities.iter().filter(|identity| identity.scheme != "ip").map(identity_bytes).sum();
+    let expands = proven > 0
+        && matches!(
+            request.op,
+            Op::Create | Op::Create2 | Op::CreateContainer | Op::CreateTtl | Op::SetAcl | Op::Multi
+        );
     let lists = if expands { request.body.windows(4).filter(|window| window == b"auth").count() } else { 0 };
-    2 * body + lists * proven + 256
+    3 * body + lists * 2 * proven + 256
 }
 
 fn identity_bytes(identity: &Identity) -> usize {

@@ -56,10 +56,14 @@ impl Room {
         RESERVE_BYTES.min(self.segment_bytes as usize / 8)
     }
 
+    /// Whether an empty segment takes an entry, a frame's header and padding included.
+    pub fn could_take(&self, bytes: usize) -> bool {
+        bytes + 16 * 1024 <= self.segment_bytes as usize
+    }
+
     fn without_room(&self, bytes: usize) -> Verdict {
-        // A frame has a header and padding; an entry that no segment could take would wait for ever.
-        let fits_a_segment = bytes + 16 * 1024 <= self.segment_bytes as usize;
-        if fits_a_segment && self.failed.is_empty() { Verdict::Wait } else { Verdict::No }
+        // An entry that no segment could take would wait for ever.
+        if self.could_take(bytes) && self.failed.is_empty() { Verdict::Wait } else { Verdict::No }
     }
 }
 
@@ -114,7 +118,9 @@ impl Member {
         what: String,
         out: &mut Vec<MemberOutput>,
     ) {
-        let Some(asked) = self.room.asked.iter().find(|(asked, _)| *asked == segment).copied() else { return };
+        let Some(asked) = self.room.asked.iter().find(|(asked, _)| *asked == segment).copied() else {
+            return;
+        };
         if self.room.failed.is_empty() && !no_space {
             out.push(MemberOutput::Notice { text: format!("a log segment cannot be prepared: {what}") });
         }
@@ -136,10 +142,12 @@ impl Member {
     }
 
     /// Passes on what the log wants, and remembers which segments it waits for.
-    pub(super) fn emit_log_outputs(&mut self, out: &mut Vec<MemberOutput>) {
+    pub(super) fn emit_log_outputs(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
         for output in self.log_out.drain(..) {
-            if let LogOutput::Prepare { segment, bytes } = &output {
-                self.room.asked.push((*segment, *bytes));
+            match &output {
+                LogOutput::Prepare { segment, bytes } => self.room.asked.push((*segment, *bytes)),
+                LogOutput::Write { token, .. } => self.log_writes.push_back((*token, now.mono_ms)),
+                LogOutput::Release { .. } | LogOutput::Close { .. } => {}
             }
             out.push(MemberOutput::Log(output));
         }

@@ -83,7 +83,13 @@ impl Sessions {
 
     /// A new connection takes the session over, with a timeout of its own. Returns the connection that had it, or
     /// None if there is no such session or it is closing.
-    pub fn resume(&mut self, id: SessionId, timeout_ms: i32, origin: Origin, now_ms: u64) -> Option<Option<Origin>> {
+    pub fn resume(
+        &mut self,
+        id: SessionId,
+        timeout_ms: i32,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Option<Option<Origin>> {
         let deadline_ms = self.deadline(timeout_ms, now_ms);
         let session = self.table.get_mut(&id).filter(|session| !session.closing)?;
         session.timeout_ms = timeout_ms;
@@ -104,6 +110,11 @@ impl Sessions {
             return Err(ErrorCode::SessionExpired);
         }
         if *session.owner.get_or_insert(origin) == origin { Ok(()) } else { Err(ErrorCode::SessionMoved) }
+    }
+
+    /// The connection it is used through.
+    pub fn owner(&self, id: SessionId) -> Option<Origin> {
+        self.table.get(&id)?.owner
     }
 
     /// Its connection is gone; the session lives on.
@@ -134,7 +145,8 @@ impl Sessions {
         {
             let (due_ms, filed) = bucket.remove_entry();
             for id in filed {
-                let Some(session) = self.table.get_mut(&id).filter(|session| session.filed_ms == due_ms) else {
+                let Some(session) = self.table.get_mut(&id).filter(|session| session.filed_ms == due_ms)
+                else {
                     continue;
                 };
                 if session.closing {
@@ -161,11 +173,10 @@ impl Sessions {
         self.table.contains_key(&id)
     }
 
-    /// Sessions that are not closing.
+    /// Sessions, closing ones included.
     pub fn len(&self) -> usize {
         self.table.len()
     }
-
 
     /// Ids and timeouts of all sessions whose end is not proposed, sorted: what a snapshot holds.
     pub fn open(&self) -> Vec<(SessionId, i32)> {
@@ -215,7 +226,7 @@ mod tests {
     fn ids_carry_server_and_time_and_are_never_in_use() {
         let mut sessions = Sessions::new(ServerId(1), 2000, 0x19a_1234_5678);
         let first = sessions.new_id();
-        assert_eq!(first.0, 0x01_9a12_3456_78_0000);
+        assert_eq!(first.0, 0x019a_1234_5678_0000);
         sessions.track(SessionId(first.0 + 1), 4000, None, 0);
         sessions.track(SessionId(first.0 + 5), 4000, None, 0);
         assert_eq!(sessions.new_id(), SessionId(first.0 + 6), "ids go on above what was recovered");

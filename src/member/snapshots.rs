@@ -2,7 +2,7 @@
 
 use super::settings::MemberSettings;
 use super::{Member, MemberOutput};
-use crate::ids::{SessionId, Zxid};
+use crate::ids::{Now, SessionId, Zxid};
 use crate::prng::Prng;
 use std::collections::VecDeque;
 
@@ -97,7 +97,7 @@ impl Snapshots {
 impl Member {
     /// Crash story: segments are let go only when a snapshot that replaces them is durable, and only those below the
     /// oldest snapshot that is kept, so that every kept snapshot can still be restored from.
-    pub(super) fn on_snapshot_done(&mut self, zxid: Zxid, out: &mut Vec<MemberOutput>) {
+    pub(super) fn on_snapshot_done(&mut self, now: Now, zxid: Zxid, out: &mut Vec<MemberOutput>) {
         let snapshots = &mut self.snapshots;
         snapshots.running = false;
         snapshots.count += 1;
@@ -108,7 +108,7 @@ impl Member {
         }
         if let Some(oldest) = snapshots.done.front().copied() {
             self.log.on_snapshot(oldest, &mut self.log_out);
-            self.emit_log_outputs(out);
+            self.emit_log_outputs(now, out);
         }
     }
 

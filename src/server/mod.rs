@@ -1,1 +1,265 @@
-//! (stub)
+//! The production driver: recovers, pins cores, builds the mesh, runs the loops, stops in order. It moves bytes and
+//! messages between `io` and the state machines and decides nothing about ZooKeeper.
+//!
+//! Threads: one per core (`core`), each with its own io backend; core 0 drives the member, and a shard as well where
+//! there are few CPUs. One scribe (`scribe`) off the hot cores. The main thread waits for signals.
+
+mod boot;
+mod core;
+mod layout;
+mod scribe;
+
+use crate::io::clock::Clock;
+use crate::io::disk::{DiskProbe, FolderLock};
+use crate::io::queue::{Receiver, Sender, mailbox};
+use crate::io::sys::EventFd;
+use crate::io::{Durability, IoChoice, Waker, signals};
+use crate::limits::MESH_QUEUE_MAX;
+use crate::member::{Member, MemberSettings};
+use crate::shard::{Shard, ShardSettings};
+use core::{Core, CoreMessage, MemberSeat};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Everything the driver needs to know, from the configuration.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where clients connect.
+    pub listen: Vec<SocketAddr>,
+    /// `clientPortListenBacklog`.
+    pub backlog: i32,
+    /// `dataDir`.
+    pub data_dir: PathBuf,
+    /// `dataLogDir`.
+    pub log_dir: PathBuf,
+    /// Bytes of a log segment.
+    pub segment_bytes: u64,
+    /// `forceSync=no` turns durability off.
+    pub force_sync: bool,
+    /// None: probed.
+    pub durability: Option<Durability>,
+    /// Which io backend.
+    pub io: IoChoice,
+    /// Shards; None: chosen from the CPUs.
+    pub shards: Option<u16>,
+    /// Bind each core's thread to a CPU.
+    pub pin: bool,
+    /// The CPUs to run on; None: all that this process may use.
+    pub cpus: Option<Vec<usize>>,
+    /// How snapshots are written.
+    pub image: crate::tree::image::ImageOptions,
+    /// Snapshots' file name extension and compression.
+    pub compression: crate::tree::image::Compression,
+    /// Settings of the member; `shards` is filled in.
+    pub member: MemberSettings,
+    /// Settings of every shard; `shard` is filled in.
+    pub shard: ShardSettings,
+}
+
+/// Runs the server until a signal or a failure ends it.
+pub fn run(options: ServerOptions) -> Result<(), String> {
+    signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
+    let open_files = crate::io::process::raise_open_files();
+    let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
+    let layout = layout::choose(options.shards, &cpus, options.pin);
+    let folders = boot::Folders::prepare(&options)?;
+    let _lock = FolderLock::take(&options.log_dir)?;
+    let listeners = bind_all(&options)?;
+    let probe = probe_disk(&options, &folders)?;
+    let started = Instant::now();
+    let booted = boot::boot(&options, &folders)?;
+    print_banner(&options, &layout, &probe, &booted, started.elapsed(), open_files);
+    let ports = Ports { listeners, probe };
+    Process::start(options, layout, folders, booted, ports)?.wait()
+}
+
+struct Ports {
+    listeners: Vec<TcpListener>,
+    probe: DiskProbe,
+}
+
+/// The running threads.
+struct Process {
+    to_member: Sender<CoreMessage>,
+    threads: Vec<std::thread::JoinHandle<Result<(), String>>>,
+}
+
+impl Process {
+    fn start(
+        options: ServerOptions,
+        layout: layout::Layout,
+        folders: boot::Folders,
+        booted: boot::Booted,
+        ports: Ports,
+    ) -> Result<Process, String> {
+        let cores = layout.cores();
+        let event_fds = (0..cores).map(|_| EventFd::new().map(Arc::new)).collect::<Result<Vec<_>, _>>();
+        let event_fds = event_fds.map_err(|error| format!("cannot create an eventfd: {error}"))?;
+        let (senders, receivers): (Vec<_>, Vec<_>) = event_fds
+            .iter()
+            .map(|fd| mailbox::<CoreMessage>(MESH_QUEUE_MAX, Arc::clone(fd) as Arc<dyn Waker>))
+            .unzip();
+        let trees = (0..layout.shards).map(|_| booted.tree().clone()).collect::<Vec<_>>();
+        let scribe = scribe::start(&options, &folders, booted.tree().clone(), senders[0].clone())?;
+        let settings = MemberSettings { shards: layout.shards, ..options.member.clone() };
+        let mut member = Some(Member::new(settings, booted.into_recovered()));
+        let mut listeners = Some(ports.listeners);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut trees = trees.into_iter();
+        let mut scribe = Some(scribe);
+        let clock = Clock::start();
+        let mut threads = Vec::new();
+        for (index, (receiver, event_fd)) in receivers.into_iter().zip(event_fds).enumerate() {
+            let shard = layout.shard_on(index).and_then(|id| Some((id, trees.next()?)));
+            let shard_settings = options.shard.clone();
+            let seat = member.take().zip(scribe.take());
+            let seat = seat.map(|(member, scribe)| MemberSeat::new(member, scribe, &folders, ports.probe));
+            let plan = CorePlan {
+                index,
+                cpu: layout.cpu_of(index),
+                io: options.io,
+                event_fd,
+                receiver,
+                senders: senders.clone(),
+                layout: layout.clone(),
+                listeners: listeners.take().unwrap_or_default(),
+                is_over: Arc::clone(&is_over),
+                clock,
+            };
+            let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
+                let shard = shard.map(|(id, tree)| Shard::new(ShardSettings { shard: id, ..shard_settings }, tree));
+                let is_over = Arc::clone(&plan.is_over);
+                let result = Core::new(plan, seat, shard).and_then(Core::run);
+                if !is_over.swap(true, Ordering::SeqCst) {
+                    signals::raise_end();
+                }
+                result
+            });
+            threads.push(thread.map_err(|error| format!("cannot start a thread: {error}"))?);
+        }
+        Ok(Process { to_member: senders[0].clone(), threads })
+    }
+
+    /// Waits for the end: a signal, or a core that cannot go on.
+    fn wait(self) -> Result<(), String> {
+        let signal = signals::wait();
+        let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
+        tracing::info!("{name}: stopping");
+        let mut stop = CoreMessage::Stop;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Err(back) = self.to_member.send(stop) {
+            stop = back;
+            if Instant::now() > deadline {
+                return Err("the member does not take the order to stop".into());
+            }
+            std::thread::yield_now();
+        }
+        let mut result = Ok(());
+        for thread in self.threads {
+            let ended = thread.join().unwrap_or_else(|_| Err("a core panicked".into()));
+            result = result.and(ended);
+        }
+        if result.is_ok() {
+            tracing::info!("stopped");
+        }
+        result
+    }
+}
+
+/// What one core's thread starts with.
+struct CorePlan {
+    index: usize,
+    cpu: Option<usize>,
+    io: IoChoice,
+    event_fd: Arc<EventFd>,
+    receiver: Receiver<CoreMessage>,
+    senders: Vec<Sender<CoreMessage>>,
+    layout: layout::Layout,
+    listeners: Vec<TcpListener>,
+    is_over: Arc<AtomicBool>,
+    clock: Clock,
+}
+
+/// Binds every address. A predecessor's socket may live on for a moment, so an address in use is tried again for a
+/// bounded time.
+fn bind_all(options: &ServerOptions) -> Result<Vec<TcpListener>, String> {
+    let bind_one = |address: &SocketAddr| {
+        let bound = bind(*address, options.backlog);
+        // A machine without IPv6 has no address that stands for both families.
+        match address.ip() == Ipv6Addr::UNSPECIFIED {
+            true => bound.or_else(|error| {
+                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), options.backlog).map_err(|_| error)
+            }),
+            false => bound,
+        }
+    };
+    options.listen.iter().map(bind_one).collect()
+}
+
+fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, String> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        match try_bind(address, backlog) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            result => return result.map_err(|error| format!("cannot listen on {address}: {error}")),
+        }
+    }
+}
+
+fn try_bind(address: SocketAddr, backlog: i32) -> std::io::Result<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn probe_disk(options: &ServerOptions, folders: &boot::Folders) -> Result<DiskProbe, String> {
+    let mut probe = crate::io::disk::probe(&folders.log)
+        .map_err(|error| format!("cannot write to {}: {error}", folders.log.display()))?;
+    if let Some(durability) = options.durability {
+        probe.durability = durability;
+    }
+    if !options.force_sync {
+        tracing::warn!("forceSync=no: an acknowledged write may be lost when the machine fails");
+        probe.durability = Durability::None;
+    }
+    if !probe.direct {
+        tracing::warn!(
+            "{} has no O_DIRECT; the log goes through the page cache (works, but with less steady latency)",
+            folders.log.display()
+        );
+    }
+    Ok(probe)
+}
+
+fn print_banner(
+    options: &ServerOptions,
+    layout: &layout::Layout,
+    probe: &DiskProbe,
+    booted: &boot::Booted,
+    took: Duration,
+    open_files: u64,
+) {
+    let addresses: Vec<String> = options.listen.iter().map(SocketAddr::to_string).collect();
+    tracing::info!("Ringkeeper {} on Linux {}", env!("CARGO_PKG_VERSION"), crate::io::process::kernel_release());
+    tracing::info!("recovered {} in {} ms", booted.summary(), took.as_millis());
+    tracing::info!(
+        "log in {}: {}, {:?}, {} us per durable write",
+        options.log_dir.display(),
+        if probe.direct { "O_DIRECT" } else { "page cache" },
+        probe.durability,
+        probe.write_us
+    );
+    tracing::info!("{layout}; up to {open_files} open files");
+    tracing::info!("listening on {}, storing in {}", addresses.join(", "), options.data_dir.display());
+}

@@ -56,9 +56,11 @@ impl Tree {
             Arc::new([Acl { perms: 1, scheme: "world".into(), id: "anyone".into() }]);
         tree.install(&Effect::AddAcl { id: CONFIG_ACL, acl: config_acl });
         for path in ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
-            let acl = if path == "/zookeeper/config" { CONFIG_ACL } else { AclId::OPEN };
-            let data = if path == "/zookeeper/config" { None } else { Some(&b""[..]) };
-            tree.insert(Node::new(NodeHead { acl, ..NodeHead::zero() }, path, data));
+            let is_config = path == "/zookeeper/config";
+            // Apache sets this ACL with version -1 at every start, which shows in the Stat.
+            let (acl, aversion) = if is_config { (CONFIG_ACL, -1) } else { (AclId::OPEN, 0) };
+            let data = (!is_config).then_some(&b""[..]);
+            tree.insert(Node::new(NodeHead { acl, aversion, ..NodeHead::zero() }, path, data));
         }
         tree
     }

@@ -4,11 +4,13 @@
 
 pub mod digest;
 pub mod effect;
+pub mod image;
 pub mod index;
 pub mod node;
 pub mod path;
 pub mod permission;
 pub mod quota;
+pub mod snappy;
 pub mod store;
 
 pub use effect::Effect;

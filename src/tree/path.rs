@@ -63,7 +63,9 @@ mod tests {
 
     #[test]
     fn the_rules_of_paths() {
-        for good in ["/", "/a", "/a/b", "/a/...", "/.a", "/a b", "/\u{e9}", "/\u{d7ff}", "/\u{f900}", "/\u{ffef}"] {
+        for good in
+            ["/", "/a", "/a/b", "/a/...", "/.a", "/a b", "/\u{e9}", "/\u{d7ff}", "/\u{f900}", "/\u{ffef}"]
+        {
             assert_eq!(validate(good), Ok(()), "{good:?}");
         }
         let bad = [

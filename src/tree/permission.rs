@@ -8,6 +8,7 @@ use crate::wire::{Acl, ErrorCode, Identity};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::Digest;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -121,7 +122,9 @@ pub fn allows(acl: &[Acl], wanted: i32, identities: &[Identity]) -> bool {
     let grants = |entry: &Acl| {
         entry.perms & wanted != 0
             && (is_anyone(&entry.scheme, &entry.id)
-                || identities.iter().any(|identity| identity.scheme == entry.scheme && matches(entry, &identity.id)))
+                || identities
+                    .iter()
+                    .any(|identity| identity.scheme == entry.scheme && matches(entry, &identity.id)))
     };
     acl.iter().any(grants) || identities.iter().any(|identity| identity.scheme == "super")
 }
@@ -135,9 +138,10 @@ pub fn fix_up(
 ) -> Result<Vec<Acl>, ErrorCode> {
     let raw = raw.unwrap_or_default();
     let mut fixed = Vec::with_capacity(raw.len());
-    for (at, entry) in raw.iter().enumerate() {
+    let mut seen = BTreeSet::new();
+    for entry in raw {
         let (Some(scheme), Some(id)) = (&entry.scheme, &entry.id) else { return Err(ErrorCode::InvalidAcl) };
-        if raw[..at].contains(entry) {
+        if !seen.insert((entry.perms, scheme.as_ref(), id.as_ref())) {
             continue;
         }
         match scheme.as_ref() {
@@ -165,10 +169,10 @@ pub fn is_open(raw: Option<&[RawAcl<'_>]>) -> bool {
 pub fn redacted(acl: &[Acl]) -> Vec<Acl> {
     let hide = |entry: &Acl| {
         let mut entry = entry.clone();
-        if entry.scheme == "digest" {
-            if let Some(colon) = entry.id.find(':') {
-                entry.id.replace_range(colon + 1.., "x");
-            }
+        if entry.scheme == "digest"
+            && let Some(colon) = entry.id.find(':')
+        {
+            entry.id.replace_range(colon + 1.., "x");
         }
         entry
     };
@@ -275,7 +279,8 @@ mod tests {
     #[test]
     fn digest_ids_are_those_of_zookeeper() {
         assert_eq!(digest_id(DigestAlgorithm::Sha1, b"super:test"), "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
-        let AuthOutcome::Identities(found) = authenticate(&DigestSettings::default(), "digest", b"alone") else {
+        let AuthOutcome::Identities(found) = authenticate(&DigestSettings::default(), "digest", b"alone")
+        else {
             panic!("text without a colon is accepted");
         };
         assert!(found[0].id.starts_with("alone:"));
@@ -286,9 +291,13 @@ mod tests {
 
     #[test]
     fn the_super_digest_adds_an_identity() {
-        let settings =
-            DigestSettings { super_digest: Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".into()), ..Default::default() };
-        let AuthOutcome::Identities(found) = authenticate(&settings, "digest", b"super:test") else { panic!() };
+        let settings = DigestSettings {
+            super_digest: Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".into()),
+            ..Default::default()
+        };
+        let AuthOutcome::Identities(found) = authenticate(&settings, "digest", b"super:test") else {
+            panic!()
+        };
         assert_eq!(found[0], identity("super", ""));
         assert_eq!(found.len(), 2);
         assert!(allows(&[acl(0, "digest", "a:b")], perms::READ, &found));
@@ -337,7 +346,10 @@ mod tests {
             assert_eq!(fix(&[world.clone(), bad], &[identity("ip", "1.2.3.4")]), Err(ErrorCode::InvalidAcl));
         }
         let who = [identity("ip", "1.2.3.4"), identity("digest", "a:b"), identity("digest", "c:d")];
-        assert_eq!(fix(&[raw(3, "auth", "")], &who), Ok(vec![acl(3, "digest", "a:b"), acl(3, "digest", "c:d")]));
+        assert_eq!(
+            fix(&[raw(3, "auth", "")], &who),
+            Ok(vec![acl(3, "digest", "a:b"), acl(3, "digest", "c:d")])
+        );
         assert_eq!(fix(&[raw(99, "ip", "1.2.3.4/0")], &[]), Ok(vec![acl(99, "ip", "1.2.3.4/0")]));
     }
 }

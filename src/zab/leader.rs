@@ -21,7 +21,11 @@ impl Leader {
     /// epoch of `last`, exactly as a standalone ZooKeeper does.
     pub fn new(voters: &[ServerId], last: Zxid) -> Leader {
         assert!(!voters.is_empty(), "an ensemble has at least one voter");
-        Leader { voters: voters.iter().map(|voter| (*voter, last)).collect(), proposed: last, committed: last }
+        Leader {
+            voters: voters.iter().map(|voter| (*voter, last)).collect(),
+            proposed: last,
+            committed: last,
+        }
     }
 
     /// The term.
@@ -44,7 +48,8 @@ impl Leader {
     pub fn propose(&mut self) -> Zxid {
         self.proposed = if self.proposed.counter() == u32::MAX {
             assert_eq!(self.voters.len(), 1, "an ensemble elects anew before its zxid counter is used up");
-            let epoch = Epoch(self.proposed.epoch().0.checked_add(1).expect("2^32 epochs of 2^32 transactions"));
+            let epoch =
+                Epoch(self.proposed.epoch().0.checked_add(1).expect("2^32 epochs of 2^32 transactions"));
             Zxid::first_of(epoch)
         } else {
             self.proposed.next()

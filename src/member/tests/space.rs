@@ -1,0 +1,132 @@
+//! Segments that come late or not at all, entries of all sizes, snapshots.
+
+use super::*;
+
+#[test]
+fn requests_wait_for_a_late_segment_in_order() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.late = true;
+    let data = vec![7; 100_000];
+    world.call(session, Op::Create, create("/a", 0));
+    let mut sent = 0;
+    while world.member.is_accepting() {
+        world.send(1, session, Op::SetData, set_data("/a", &data, -1));
+        world.settle();
+        sent += 1;
+        assert!(sent < 40, "two segments take less");
+    }
+    world.send(1, session, Op::Sync, sync("/"));
+    world.settle();
+    assert_eq!(world.answers.len(), sent - 1, "the last write waits, the sync behind it");
+    world.late = false;
+    for (segment, bytes) in std::mem::take(&mut world.held) {
+        world.step(MemberInput::SegmentReady { segment, bytes });
+    }
+    world.settle();
+    assert!(world.member.is_accepting());
+    assert!(world.answers.iter().all(|(_, _, answer)| answer.err == 0));
+    let ops: Vec<_> = world.answers.iter().rev().take(2).map(|(_, _, answer)| answer.op).collect();
+    assert_eq!(ops, [Op::Sync, Op::SetData]);
+    assert!(world.notices.is_empty());
+}
+
+#[test]
+fn writes_are_refused_on_a_full_disk_until_there_is_space() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.disk_full = true;
+    let data = vec![7; 100_000];
+    let mut served = 0;
+    while world.call(session, Op::Create, create(&format!("/n{served}"), 1)).0 == 0 {
+        let (err, _, _) = world.call(session, Op::SetData, set_data(&format!("/n{served}"), &data, -1));
+        served += 1;
+        if err != 0 {
+            break;
+        }
+        assert!(served < 40, "two segments take less");
+    }
+    assert!(served > 5);
+    let proposed = world.member.proposed();
+    let (err, zxid, _) = world.call(session, Op::SetData, set_data("/n0", &data, -1));
+    assert_eq!((err, zxid), (ErrorCode::SystemError.code(), proposed), "no transaction, nothing lost");
+    assert_eq!(world.notices.len(), 1, "{:?}", world.notices);
+    assert_eq!(world.call(session, Op::Sync, sync("/")).0, 0, "what needs no room goes on");
+    let small = world.call(session, Op::CloseSession, Vec::new());
+    assert_eq!(small.0, 0, "sessions can end: there is a reserve for that");
+
+    world.disk_full = false;
+    world.pass(1000);
+    assert_eq!(world.notices.len(), 2, "{:?}", world.notices);
+    let session = world.connect(1);
+    assert_eq!(world.call(session, Op::Create, create("/again", 0)).0, 0);
+}
+
+#[test]
+fn a_full_disk_closes_who_wants_a_session() {
+    let mut world = World::new(MemberSettings::default());
+    world.disk_full = true;
+    let session = world.connect(1);
+    let data = vec![1; 200_000];
+    world.call(session, Op::Create, create("/a", 0));
+    while world.call(session, Op::SetData, set_data("/a", &data, -1)).0 == 0 {}
+    while world.call(session, Op::SetData, set_data("/a", &data[..2000], -1)).0 == 0 {}
+    while world.call(session, Op::SetData, set_data("/a", b"", -1)).0 == 0 {}
+    // A session's own entry is smaller still; a few may fit.
+    for _ in 0..40 {
+        world.messages.clear();
+        world.connect_as(9, SessionId::NONE, true);
+        world.settle();
+        if let Some(ToShard::Close { conn, .. }) = world.messages.last() {
+            assert_eq!(*conn, origin(9).conn);
+            return;
+        }
+    }
+    panic!("sessions are opened without end on a full disk");
+}
+
+/// Text that is not UTF-8 grows when it is decoded; the bound on the entry's length must know.
+#[test]
+fn the_largest_entries_find_room() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    let id: Vec<u8> = [b"a:", &[0xff; 150_000][..]].concat();
+    for _ in 0..6 {
+        let mut body = Vec::new();
+        let mut writer = Writer::new(&mut body);
+        writer.string("/");
+        writer.int(1);
+        writer.int(31);
+        writer.string("digest");
+        writer.buffer(Some(&id));
+        writer.int(-1);
+        assert_eq!(world.call(session, Op::SetAcl, body).0, 0);
+        world.identities = vec![Identity { scheme: "super".into(), id: String::new() }].into();
+    }
+    let expanded = Identity { scheme: "digest".into(), id: "\u{1f600}".repeat(100) };
+    world.identities = [&world.identities[..], &[expanded]].concat().into();
+    let mut body = Vec::new();
+    let auth = vec![Acl { perms: 31, scheme: "auth".into(), id: String::new() }];
+    encode_create(&mut body, "/auth", None, &auth, 0, None);
+    assert_eq!(world.call(session, Op::Create, body).0, 0);
+}
+
+#[test]
+fn snapshots_hold_what_was_proposed_and_let_segments_go() {
+    let settings = MemberSettings { snapshot_txns: 20, snapshots_kept: Some(2), ..MemberSettings::default() };
+    let mut world = World::new(settings);
+    let session = world.connect(1);
+    world.call(session, Op::Create, create("/a", 0));
+    let mut seen = 0;
+    for _ in 0..200 {
+        world.call(session, Op::SetData, set_data("/a", b"x", -1));
+        if world.snapshots.len() > seen {
+            seen = world.snapshots.len();
+            let (zxid, sessions) = world.snapshots[seen - 1].clone();
+            assert_eq!(sessions, [(session, 6000)]);
+            world.step(MemberInput::SnapshotDone { zxid, bytes: 1 });
+        }
+    }
+    assert!((10..=20).contains(&seen), "{seen} in 200 transactions, every 10 to 20");
+    assert!(world.released > 0, "segments below the oldest of two kept snapshots");
+}

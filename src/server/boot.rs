@@ -1,0 +1,309 @@
+//! From the files to the state the server starts with: the newest usable snapshot, then the log after it.
+
+use super::ServerOptions;
+use crate::ids::{FrameSeq, SegmentId, SessionId, Zxid};
+use crate::log::{LogStart, Recovered, SegmentSource, recover};
+use crate::member::RecoveredState;
+use crate::tree::{Store, StoreSettings, Tree, Undo, image};
+use crate::wire::{Txn, TxnHeader};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Where our files are.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Snapshots: `<dataDir>/ringkeeper`.
+    pub data: PathBuf,
+    /// Segments: `<dataLogDir>/ringkeeper`.
+    pub log: PathBuf,
+}
+
+impl Folders {
+    /// Creates what is missing.
+    pub fn prepare(options: &ServerOptions) -> Result<Folders, String> {
+        let folders =
+            Folders { data: options.data_dir.join("ringkeeper"), log: options.log_dir.join("ringkeeper") };
+        for folder in [&folders.data, &folders.log] {
+            fs::create_dir_all(folder)
+                .map_err(|error| format!("cannot create the folder {}: {error}", folder.display()))?;
+        }
+        Ok(folders)
+    }
+}
+
+/// The name of a segment file.
+pub fn segment_name(segment: SegmentId) -> String {
+    format!("segment.{:016x}", segment.0)
+}
+
+/// The zxid and path of each snapshot in a folder, ascending.
+pub fn snapshots(folder: &Path) -> io::Result<BTreeMap<Zxid, PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut parts = name.split('.');
+        if parts.next() != Some("snapshot") || name.ends_with(".tmp") {
+            continue;
+        }
+        if let Some(Ok(zxid)) = parts.next().map(|hex| i64::from_str_radix(hex, 16)) {
+            found.insert(Zxid(zxid), path);
+        }
+    }
+    Ok(found)
+}
+
+/// What the server starts with.
+pub struct Booted {
+    state: RecoveredState,
+    snapshot: Option<Zxid>,
+    txns: u64,
+}
+
+impl Booted {
+    /// The recovered data.
+    pub fn tree(&self) -> &Tree {
+        self.state.store.tree()
+    }
+
+    /// For the member.
+    pub fn into_recovered(self) -> RecoveredState {
+        self.state
+    }
+
+    /// In one line.
+    pub fn summary(&self) -> String {
+        let snapshot = match self.snapshot {
+            Some(zxid) => format!("snapshot {zxid}"),
+            None => "no snapshot".into(),
+        };
+        format!(
+            "{snapshot} and {} transaction(s) of the log: last zxid {}, {} nodes, {} session(s)",
+            self.txns,
+            self.state.last_zxid,
+            self.tree().node_count() - 1,
+            self.state.sessions.len()
+        )
+    }
+}
+
+/// Recovers, or begins an empty server.
+pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
+    let found = snapshots(&folders.data)
+        .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))?;
+    refuse_foreign_data(options, folders, found.is_empty())?;
+    let (snapshot, store, mut sessions) = load_newest(options, &found)?;
+    let mut store = store;
+    let after = snapshot.unwrap_or(Zxid::ZERO);
+    let mut source = Files { folder: folders.log.clone(), open: None };
+    let mut mismatches = 0;
+    let recovered = recover(&mut source, after, &mut |entry| replay(&mut store, &mut sessions, entry, &mut mismatches));
+    let recovered = recovered.map_err(|error| error.to_string())?;
+    if let Some(discarded) = &recovered.discarded {
+        tracing::warn!("{discarded}");
+    }
+    if mismatches > 0 {
+        tracing::error!("{mismatches} transaction(s) of the log carry another digest than the tree had after them");
+    }
+    forget_unused(&recovered, folders)?;
+    store.set_applied(recovered.last_zxid);
+    let txns = recovered.txns;
+    let state = RecoveredState {
+        log: log_start(options, &recovered)?,
+        segments: recovered.segments,
+        last_zxid: recovered.last_zxid,
+        sessions: sessions.into_iter().collect(),
+        snapshots: found.into_keys().collect(),
+        txns_since_snapshot: recovered.txns,
+        store,
+    };
+    Ok(Booted { state, snapshot, txns })
+}
+
+fn store_settings(options: &ServerOptions) -> StoreSettings {
+    StoreSettings {
+        hash_seed: options.shard.hash_seed,
+        rules: options.shard.rules,
+        digest_enabled: options.member.digest_enabled,
+        enforce_quota: options.member.enforce_quota,
+    }
+}
+
+/// Data written by another server is never silently passed over.
+fn refuse_foreign_data(options: &ServerOptions, folders: &Folders, no_snapshot: bool) -> Result<(), String> {
+    let is_ours = !no_snapshot || fs::read_dir(&folders.log).is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
+    });
+    if is_ours {
+        return Ok(());
+    }
+    for folder in [&options.data_dir, &options.log_dir] {
+        let version_2 = folder.join("version-2");
+        let has_data = fs::read_dir(&version_2).is_ok_and(|entries| {
+            entries.flatten().any(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                name.starts_with("snapshot.") || name.starts_with("log.")
+            })
+        });
+        if has_data {
+            return Err(format!(
+                "{} holds data of Apache ZooKeeper, which this version cannot take over yet; nothing was changed. \
+                 Choose another dataDir to start empty",
+                version_2.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+type Loaded = (Option<Zxid>, Store, BTreeMap<SessionId, i32>);
+
+/// The newest snapshot that reads well; a bad one is named and the one before is tried.
+fn load_newest(options: &ServerOptions, found: &BTreeMap<Zxid, PathBuf>) -> Result<Loaded, String> {
+    let settings = store_settings(options);
+    for (zxid, path) in found.iter().rev() {
+        let empty = Tree::empty(settings.hash_seed, settings.rules);
+        let loaded = open_image(path).map_err(|error| error.to_string()).and_then(|mut source| {
+            image::read(&mut source, empty, &options.image).map_err(|error| error.to_string())
+        });
+        match loaded {
+            Ok(image) => {
+                let mut store = Store::from_tree(settings, image.tree);
+                store.set_applied(*zxid);
+                if let (Some((at, digest)), Some(ours)) = (image.digest, store.digest())
+                    && at == *zxid
+                    && digest != ours
+                {
+                    tracing::error!("{}: the digest in it is {digest:x}, but its tree has {ours:x}", path.display());
+                }
+                return Ok((Some(*zxid), store, image.sessions.into_iter().collect()));
+            }
+            Err(error) => tracing::error!("{} cannot be used ({error}); trying the one before", path.display()),
+        }
+    }
+    Ok((None, Store::new(settings), BTreeMap::new()))
+}
+
+fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
+    let file = File::open(path)?;
+    Ok(match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Some("snappy") => Box::new(crate::tree::snappy::Decoder::new(file)),
+        _ => Box::new(file),
+    })
+}
+
+/// Our snapshots are a point in time, so what follows in the log must fit exactly.
+fn replay(
+    store: &mut Store,
+    sessions: &mut BTreeMap<SessionId, i32>,
+    entry: &[u8],
+    mismatches: &mut u64,
+) -> Result<(), String> {
+    let (header, txn, digest) = crate::wire::txn::decode_entry(entry).map_err(|error| error.to_string())?;
+    follow_session(&header, &txn, sessions);
+    let applied = store.apply(&header, &txn, &mut Vec::new(), &mut Undo::default());
+    applied.map_err(|error| format!("it does not fit the data before it ({error:?})"))?;
+    store.set_applied(header.zxid);
+    if let (Some(digest), Some(ours)) = (digest, store.digest())
+        && digest.tree as u64 != ours
+    {
+        *mismatches += 1;
+    }
+    Ok(())
+}
+
+fn follow_session(header: &TxnHeader, txn: &Txn<'_>, sessions: &mut BTreeMap<SessionId, i32>) {
+    match txn {
+        Txn::CreateSession { timeout_ms } => {
+            sessions.insert(header.session, *timeout_ms);
+        }
+        Txn::CloseSession { .. } => {
+            sessions.remove(&header.session);
+        }
+        _ => {}
+    }
+}
+
+/// Segments that hold nothing go before anything new is written, so that no later start takes them for a part of the
+/// log.
+fn forget_unused(recovered: &Recovered, folders: &Folders) -> Result<(), String> {
+    for segment in &recovered.unused {
+        let path = folders.log.join(segment_name(*segment));
+        fs::remove_file(&path).map_err(|error| format!("cannot remove {}: {error}", path.display()))?;
+    }
+    for entry in fs::read_dir(&folders.log).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("segment.") && name.ends_with(".new") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    crate::io::disk::sync_folder(&folders.log)
+        .map_err(|error| format!("cannot sync {}: {error}", folders.log.display()))
+}
+
+fn log_start(options: &ServerOptions, recovered: &Recovered) -> Result<LogStart, String> {
+    let log_id = match recovered.log_id {
+        Some(log_id) => log_id,
+        None => random_id().map_err(|error| format!("cannot read /dev/urandom: {error}"))?,
+    };
+    Ok(LogStart {
+        log_id,
+        segment: recovered.next_segment,
+        frame: recovered.next_frame.max(FrameSeq(1)),
+        last_zxid: recovered.last_zxid,
+        segment_bytes: options.segment_bytes,
+    })
+}
+
+fn random_id() -> io::Result<u128> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u128::from_le_bytes(bytes))
+}
+
+/// Segments as files.
+struct Files {
+    folder: PathBuf,
+    open: Option<(SegmentId, File)>,
+}
+
+impl Files {
+    fn file(&mut self, segment: SegmentId) -> io::Result<&File> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != segment) {
+            self.open = Some((segment, File::open(self.folder.join(segment_name(segment)))?));
+        }
+        Ok(&self.open.as_ref().expect("just opened").1)
+    }
+}
+
+impl SegmentSource for Files {
+    fn segments(&self) -> io::Result<Vec<SegmentId>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if let Some(hex) = name.strip_prefix("segment.")
+                && let Ok(id) = u64::from_str_radix(hex, 16)
+            {
+                found.push(SegmentId(id));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn length(&self, segment: SegmentId) -> io::Result<u64> {
+        Ok(fs::metadata(self.folder.join(segment_name(segment)))?.len())
+    }
+
+    fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file(segment)?.read_exact_at(into, offset)
+    }
+
+    fn name(&self, segment: SegmentId) -> String {
+        self.folder.join(segment_name(segment)).display().to_string()
+    }
+}

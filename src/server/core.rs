@@ -1,0 +1,496 @@
+//! One core's loop: gather what happened, step the state machines with all of it, flush once, carry out what they want.
+
+use super::{CorePlan, boot, layout::Layout, scribe};
+use crate::ids::{Now, SegmentId, ShardId};
+use crate::io::clock::Clock;
+use crate::io::disk::{DiskProbe, open_segment};
+use crate::io::queue::{Receiver, Sender};
+use crate::io::{Backend, Event, open_backend, process};
+use crate::log::LogOutput;
+use crate::member::{Member, MemberInput, MemberOutput, RefuseReason, Usage};
+use crate::mesh::{ToMember, ToShard};
+use crate::shard::{Shard, ShardInput, ShardOutput};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What other threads tell a core.
+pub enum CoreMessage {
+    /// To core 0, from a shard.
+    ToMember(ToMember),
+    /// To a shard's core.
+    ToShard(ToShard),
+    /// A connection for this core's shard.
+    Adopt { socket: OwnedFd, peer: SocketAddr },
+    /// To core 0, from the scribe.
+    Scribe(scribe::Report),
+    /// To core 0: finish what is proposed and end. To others: end.
+    Stop,
+}
+
+/// The member and what it needs of the outside world.
+pub struct MemberSeat {
+    member: Member,
+    scribe: scribe::Handle,
+    log_folder: PathBuf,
+    probe: DiskProbe,
+    /// Backend's file numbers of the segments being written.
+    files: BTreeMap<SegmentId, usize>,
+    /// Segments to release once nothing is in flight to them.
+    closing: Vec<(SegmentId, usize)>,
+    writes: HashMap<u64, usize>,
+    accepted: HashMap<u64, (OwnedFd, SocketAddr)>,
+    next_token: u64,
+    refused: u64,
+    /// Messages of shards not yet taken because too much is proposed.
+    waiting: VecDeque<ToMember>,
+    is_stopped: bool,
+    snapshot_bytes: u64,
+    open_files_max: u64,
+    usage_due_ms: u64,
+}
+
+impl MemberSeat {
+    pub fn new(member: Member, scribe: scribe::Handle, folders: &boot::Folders, probe: DiskProbe) -> MemberSeat {
+        MemberSeat {
+            member,
+            scribe,
+            log_folder: folders.log.clone(),
+            probe,
+            files: BTreeMap::new(),
+            closing: Vec::new(),
+            writes: HashMap::new(),
+            accepted: HashMap::new(),
+            next_token: 0,
+            refused: 0,
+            waiting: VecDeque::new(),
+            is_stopped: false,
+            snapshot_bytes: scribe::folder_bytes(&folders.data),
+            open_files_max: process::raise_open_files(),
+            usage_due_ms: 0,
+        }
+    }
+
+    fn usage(&self) -> MemberInput {
+        MemberInput::Usage(Usage {
+            snapshot_bytes: self.snapshot_bytes,
+            open_files: process::open_files(),
+            open_files_max: self.open_files_max,
+        })
+    }
+}
+
+/// How often the process's own numbers are looked up, while there is something to do.
+const USAGE_EVERY_MS: u64 = 5000;
+
+/// One core.
+pub struct Core {
+    index: usize,
+    backend: Box<dyn Backend>,
+    receiver: Receiver<CoreMessage>,
+    senders: Vec<Sender<CoreMessage>>,
+    layout: Layout,
+    clock: Clock,
+    seat: Option<MemberSeat>,
+    shard: Option<Shard>,
+    member_out: Vec<MemberOutput>,
+    shard_out: Vec<ShardOutput>,
+    /// Per core: messages its queue had no room for.
+    overflow: Vec<VecDeque<CoreMessage>>,
+    accepted: Vec<(OwnedFd, SocketAddr)>,
+    /// Messages taken from the mailbox ahead of their turn.
+    held: VecDeque<CoreMessage>,
+    failure: Option<String>,
+    is_stopping: bool,
+}
+
+/// Messages taken from the mailbox per turn, so that sockets and the disk get their turn, too.
+const MESSAGES_PER_TURN: usize = 1024;
+
+impl Core {
+    pub fn new(plan: CorePlan, seat: Option<MemberSeat>, shard: Option<Shard>) -> Result<Core, String> {
+        if let Some(cpu) = plan.cpu
+            && let Err(error) = process::pin_current_thread(cpu)
+        {
+            tracing::warn!("core {} cannot be pinned to CPU {cpu}: {error}", plan.index);
+        }
+        let mut backend = open_backend(plan.io, plan.event_fd, plan.index == 0)
+            .map_err(|error| format!("no way to do IO on core {}: {error}", plan.index))?;
+        for listener in plan.listeners {
+            backend.listen(listener).map_err(|error| format!("cannot accept connections: {error}"))?;
+        }
+        Ok(Core {
+            index: plan.index,
+            backend,
+            receiver: plan.receiver,
+            overflow: plan.senders.iter().map(|_| VecDeque::new()).collect(),
+            senders: plan.senders,
+            layout: plan.layout,
+            clock: plan.clock,
+            seat,
+            shard,
+            member_out: Vec::new(),
+            shard_out: Vec::new(),
+            accepted: Vec::new(),
+            held: VecDeque::new(),
+            failure: None,
+            is_stopping: false,
+        })
+    }
+
+    /// Runs until the member has stopped or failed.
+    pub fn run(mut self) -> Result<(), String> {
+        if let Some(seat) = &mut self.seat {
+            seat.member.step(self.clock.now(), MemberInput::Start, &mut self.member_out);
+        }
+        loop {
+            self.settle();
+            if let Some(failure) = self.failure.take() {
+                self.stop_others();
+                return Err(failure);
+            }
+            if self.seat.as_ref().is_some_and(|seat| seat.is_stopped) || (self.is_stopping && self.seat.is_none()) {
+                self.stop_others();
+                return Ok(());
+            }
+            let wait = self.wait_time();
+            self.gather(wait).map_err(|error| format!("IO on core {} failed: {error}", self.index))?;
+            self.take_messages();
+            self.take_timers();
+        }
+    }
+
+    /// How long nothing needs to happen. None: until something arrives.
+    fn wait_time(&mut self) -> Option<Duration> {
+        let is_busy = !self.held.is_empty()
+            || self.shard.as_ref().is_some_and(Shard::has_work)
+            || self.overflow.iter().any(|queue| !queue.is_empty())
+            || self.seat.as_ref().is_some_and(|seat| !seat.waiting.is_empty() && seat.member.is_accepting());
+        if is_busy || !self.receiver.announce_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let member = self.seat.as_ref().and_then(|seat| seat.member.next_timeout());
+        let shard = self.shard.as_ref().and_then(Shard::next_timeout);
+        let due = member.into_iter().chain(shard).min()?;
+        Some(Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms)))
+    }
+
+    /// Waits for the kernel and steps the state machines with what it tells.
+    fn gather(&mut self, wait: Option<Duration>) -> std::io::Result<()> {
+        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, receiver, held, .. } = self;
+        let mut now: Option<Now> = None;
+        backend.turn(wait, &mut |event| {
+            let now = *now.get_or_insert_with(|| clock.now());
+            match event {
+                Event::Accepted { socket, peer, .. } => accepted.push((socket, peer)),
+                Event::Received { conn, bytes } => {
+                    // A client may ask here what another client has just been told elsewhere. The batch was queued for
+                    // every shard before any reply left, so whatever is queued is taken first.
+                    while let Some(message) = receiver.pop() {
+                        match message {
+                            CoreMessage::ToShard(message) => {
+                                step_shard(shard, now, ShardInput::FromMember(message), shard_out);
+                            }
+                            other => held.push_back(other),
+                        }
+                    }
+                    step_shard(shard, now, ShardInput::Received { conn, bytes }, shard_out);
+                }
+                Event::Sent { conn, buffer } => {
+                    step_shard(shard, now, ShardInput::Sent { conn, buffer }, shard_out);
+                }
+                Event::Closed { conn } => step_shard(shard, now, ShardInput::Closed { conn }, shard_out),
+                Event::WriteDone { token, buffer, result } => {
+                    let Some(seat) = seat else { return };
+                    seat.writes.remove(&token);
+                    let input = match result {
+                        Ok(()) => MemberInput::LogWritten { token, buffer },
+                        Err(error) => MemberInput::LogFailed { what: error.to_string() },
+                    };
+                    seat.member.step(now, input, member_out);
+                }
+                Event::Woken => {}
+            }
+        })?;
+        self.receiver.awake();
+        Ok(())
+    }
+
+    fn take_messages(&mut self) {
+        let mut now = None;
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some(message) = self.held.pop_front().or_else(|| self.receiver.pop()) else { break };
+            let now = *now.get_or_insert_with(|| self.clock.now());
+            match message {
+                CoreMessage::ToMember(message) => {
+                    if let Some(seat) = &mut self.seat {
+                        seat.waiting.push_back(message);
+                    }
+                }
+                CoreMessage::ToShard(message) => {
+                    step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
+                }
+                CoreMessage::Adopt { socket, peer } => self.adopt(now, socket, peer),
+                CoreMessage::Scribe(report) => self.on_report(now, report),
+                CoreMessage::Stop => self.on_stop(now),
+            }
+        }
+    }
+
+    fn take_timers(&mut self) {
+        let now = self.clock.now();
+        let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now.mono_ms);
+        if let Some(seat) = &mut self.seat
+            && is_due(seat.member.next_timeout())
+        {
+            seat.member.step(now, MemberInput::Tick, &mut self.member_out);
+        }
+        if let Some(seat) = &mut self.seat
+            && now.mono_ms >= seat.usage_due_ms
+        {
+            seat.usage_due_ms = now.mono_ms + USAGE_EVERY_MS;
+            let usage = seat.usage();
+            seat.member.step(now, usage, &mut self.member_out);
+        }
+        if self.shard.as_ref().is_some_and(|shard| is_due(shard.next_timeout())) {
+            step_shard(&mut self.shard, now, ShardInput::Tick, &mut self.shard_out);
+        }
+    }
+
+    fn on_stop(&mut self, now: Now) {
+        self.is_stopping = true;
+        if let Some(seat) = &mut self.seat {
+            self.backend.stop_listening();
+            seat.member.step(now, MemberInput::Stop, &mut self.member_out);
+        }
+    }
+
+    fn stop_others(&mut self) {
+        if self.seat.is_none() {
+            return;
+        }
+        for core in 1..self.senders.len() {
+            self.overflow[core].push_back(CoreMessage::Stop);
+        }
+        while self.overflow.iter().any(|queue| !queue.is_empty()) {
+            self.drain_overflow();
+            std::thread::yield_now();
+        }
+    }
+
+    /// Ends a turn: everything in memory is stepped until nothing is left to say, then flushed once.
+    fn settle(&mut self) {
+        let now = self.clock.now();
+        self.drain_overflow();
+        for (socket, peer) in std::mem::take(&mut self.accepted) {
+            self.on_accepted(now, socket, peer);
+        }
+        self.carry_out_shard(now);
+        if self.seat.is_some() {
+            self.feed_member(now);
+            self.flush_member(now);
+        }
+        if let Some(shard) = &mut self.shard {
+            shard.flush(now, &mut self.shard_out);
+        }
+        self.carry_out_shard(now);
+        // What the flush told the member (touches, closed connections) waits for the next turn.
+    }
+
+    fn feed_member(&mut self, now: Now) {
+        let Some(seat) = &mut self.seat else { return };
+        while seat.member.is_accepting()
+            && let Some(message) = seat.waiting.pop_front()
+        {
+            seat.member.step(now, MemberInput::FromShard(message), &mut self.member_out);
+        }
+    }
+
+    fn flush_member(&mut self, now: Now) {
+        let Some(seat) = &mut self.seat else { return };
+        seat.member.flush(now, &mut self.member_out);
+        for output in std::mem::take(&mut self.member_out) {
+            self.on_member_output(now, output);
+        }
+    }
+
+    fn on_member_output(&mut self, now: Now, output: MemberOutput) {
+        match output {
+            MemberOutput::ToShard(shard, message) => self.send_to_shard(now, shard, message),
+            MemberOutput::Broadcast(message) => {
+                if let (ToShard::Committed(batch), Some(seat)) = (&message, &mut self.seat) {
+                    seat.scribe.commit(batch);
+                }
+                for shard in 0..self.layout.shards {
+                    self.send_to_shard(now, ShardId(shard), message.clone());
+                }
+            }
+            MemberOutput::Assign { token, shard } => self.on_assign(now, token, shard),
+            MemberOutput::Refuse { token, reason } => self.on_refuse(token, reason),
+            MemberOutput::Log(output) => self.on_log_output(now, output),
+            MemberOutput::Snapshot { zxid, digest, sessions, keep } => {
+                if let Some(seat) = &mut self.seat {
+                    seat.scribe.snapshot(zxid, digest, sessions, keep);
+                }
+            }
+            MemberOutput::Notice { text } => tracing::warn!("{text}"),
+            MemberOutput::Stopped => {
+                if let Some(seat) = &mut self.seat {
+                    seat.is_stopped = true;
+                }
+            }
+            MemberOutput::Fatal { what } => self.failure = Some(what),
+        }
+    }
+
+    fn on_log_output(&mut self, now: Now, output: LogOutput) {
+        let Some(seat) = &mut self.seat else { return };
+        match output {
+            LogOutput::Write { segment, offset, buffer, token } => {
+                let file = match seat.files.get(&segment) {
+                    Some(file) => *file,
+                    None => {
+                        let path = seat.log_folder.join(boot::segment_name(segment));
+                        let opened = open_segment(&path, seat.probe.direct)
+                            .and_then(|fd| self.backend.register_file(fd, seat.probe.durability));
+                        match opened {
+                            Ok(file) => {
+                                seat.files.insert(segment, file);
+                                file
+                            }
+                            Err(error) => {
+                                let what = format!("{}: {error}", path.display());
+                                return seat.member.step(now, MemberInput::LogFailed { what }, &mut self.member_out);
+                            }
+                        }
+                    }
+                };
+                seat.writes.insert(token, file);
+                self.backend.write_durable(file, offset, buffer, token);
+            }
+            LogOutput::Prepare { segment, bytes } => seat.scribe.prepare(segment, bytes),
+            LogOutput::Close { segment } => {
+                if let Some(file) = seat.files.remove(&segment) {
+                    seat.closing.push((segment, file));
+                }
+            }
+            LogOutput::Release { segment } => seat.scribe.release(segment),
+        }
+        let MemberSeat { closing, writes, .. } = seat;
+        closing.retain(|(_, file)| {
+            let is_busy = writes.values().any(|busy| busy == file);
+            if !is_busy {
+                self.backend.release_file(*file);
+            }
+            is_busy
+        });
+    }
+
+    fn on_report(&mut self, now: Now, report: scribe::Report) {
+        let Some(seat) = &mut self.seat else { return };
+        let input = match report {
+            scribe::Report::SegmentReady { segment, bytes } => MemberInput::SegmentReady { segment, bytes },
+            scribe::Report::SegmentFailed { segment, no_space, what } => {
+                MemberInput::SegmentFailed { segment, no_space, what }
+            }
+            scribe::Report::SnapshotDone { zxid, bytes, folder_bytes } => {
+                seat.snapshot_bytes = folder_bytes;
+                seat.usage_due_ms = 0;
+                MemberInput::SnapshotDone { zxid, bytes }
+            }
+            scribe::Report::SnapshotFailed { what } => MemberInput::SnapshotFailed { what },
+        };
+        seat.member.step(now, input, &mut self.member_out);
+    }
+
+    fn on_accepted(&mut self, now: Now, socket: OwnedFd, peer: SocketAddr) {
+        let Some(seat) = &mut self.seat else { return };
+        let token = seat.next_token;
+        seat.next_token += 1;
+        // A listener for both families names IPv4 clients ::ffff:a.b.c.d; ACLs and limits know them as a.b.c.d.
+        let address = peer.ip().to_canonical();
+        seat.accepted.insert(token, (socket, SocketAddr::new(address, peer.port())));
+        seat.member.step(now, MemberInput::Accepted { address, token }, &mut self.member_out);
+    }
+
+    fn on_assign(&mut self, now: Now, token: u64, shard: ShardId) {
+        let accepted = self.seat.as_mut().and_then(|seat| seat.accepted.remove(&token));
+        let Some((socket, peer)) = accepted else { return };
+        let core = self.layout.core_of(shard);
+        if core == self.index {
+            self.adopt(now, socket, peer);
+        } else {
+            self.send(core, CoreMessage::Adopt { socket, peer });
+        }
+    }
+
+    fn on_refuse(&mut self, token: u64, reason: RefuseReason) {
+        let Some(seat) = &mut self.seat else { return };
+        let Some((_, peer)) = seat.accepted.remove(&token) else { return };
+        seat.refused += 1;
+        if seat.refused.is_power_of_two() {
+            tracing::warn!("refused a connection of {peer}: {reason:?} ({} refused so far)", seat.refused);
+        }
+    }
+
+    fn adopt(&mut self, now: Now, socket: OwnedFd, peer: SocketAddr) {
+        match self.backend.adopt(socket) {
+            Ok(conn) => {
+                step_shard(&mut self.shard, now, ShardInput::Accepted { conn, peer }, &mut self.shard_out);
+            }
+            Err(error) => tracing::warn!("lost a new connection of {peer}: {error}"),
+        }
+    }
+
+    fn send_to_shard(&mut self, now: Now, shard: ShardId, message: ToShard) {
+        let core = self.layout.core_of(shard);
+        if core == self.index {
+            step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
+        } else {
+            self.send(core, CoreMessage::ToShard(message));
+        }
+    }
+
+    fn send(&mut self, core: usize, message: CoreMessage) {
+        if !self.overflow[core].is_empty() {
+            self.overflow[core].push_back(message);
+        } else if let Err(message) = self.senders[core].send(message) {
+            self.overflow[core].push_back(message);
+        }
+    }
+
+    fn drain_overflow(&mut self) {
+        for (core, queue) in self.overflow.iter_mut().enumerate() {
+            while let Some(message) = queue.pop_front() {
+                if let Err(message) = self.senders[core].send(message) {
+                    queue.push_front(message);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn carry_out_shard(&mut self, _now: Now) {
+        let mut outputs = std::mem::take(&mut self.shard_out);
+        for output in outputs.drain(..) {
+            match output {
+                ShardOutput::Send { conn, buffer } => self.backend.send(conn, buffer),
+                ShardOutput::Receive { conn, on } => self.backend.receive(conn, on),
+                ShardOutput::Close { conn } => self.backend.close(conn),
+                ShardOutput::ToMember(message) => match &mut self.seat {
+                    Some(seat) => seat.waiting.push_back(message),
+                    None => self.send(0, CoreMessage::ToMember(message)),
+                },
+            }
+        }
+        self.shard_out = outputs;
+    }
+}
+
+fn step_shard(shard: &mut Option<Shard>, now: Now, input: ShardInput<'_>, out: &mut Vec<ShardOutput>) {
+    if let Some(shard) = shard {
+        shard.step(now, input, out);
+    }
+}
