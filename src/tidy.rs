@@ -1,6 +1,9 @@
 //! Rules about the sources that no compiler checks: which folder may use which, what stays out of the deterministic
 //! core, how long a file may be. Reads the sources as text; comments and test code are exempt where that is sensible.
 
+// Reads the sources.
+#![allow(clippy::disallowed_methods)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

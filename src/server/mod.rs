@@ -4,6 +4,9 @@
 //! Threads: one per core (`core`), each with its own io backend; core 0 drives the member, and a shard as well where
 //! there are few CPUs. One scribe (`scribe`) off the hot cores. The main thread waits for signals.
 
+// The driver owns clocks, threads, files and sockets.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod boot;
 mod core;
 mod layout;
