@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn what_is_merged_adds_up_and_what_is_open_survives_a_reset() {
-        let mut all = ServerStats { connections: 2, outstanding: 1, packets_sent: 5, ..ServerStats::default() };
+        let mut all =
+            ServerStats { connections: 2, outstanding: 1, packets_sent: 5, ..ServerStats::default() };
         let mut other = ServerStats { connections: 1, packets_sent: 7, ..ServerStats::default() };
         other.on_latency(4);
         other.on_latency(2);
@@ -149,7 +150,8 @@ mod tests {
     #[test]
     fn averages_look_like_java_doubles() {
         let average = |sum, count| {
-            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }.latency_average()
+            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }
+                .latency_average()
         };
         assert_eq!(average(0, 0), "0.0");
         assert_eq!(average(11, 4), "2.75");

@@ -136,7 +136,8 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in entries {
         let path = entry.expect("the folder of the sources is readable").path();
         if path.is_dir() {
-            let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+            let is_hidden =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
             if !is_hidden {
                 collect(&path, found);
             }
@@ -168,9 +169,8 @@ fn first_word(text: &str) -> &str {
 /// `unsafe` as a keyword, not as part of `unsafe_op_in_unsafe_fn`.
 fn has_word(line: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(word).any(|(at, _)| {
-        !line[..at].ends_with(is_part) && !line[at + word.len()..].starts_with(is_part)
-    })
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(is_part) && !line[at + word.len()..].starts_with(is_part))
 }
 
 fn assert_none(what: &str, offences: Vec<String>) {
@@ -188,7 +188,8 @@ fn folders_use_only_what_they_may() {
         let allowed = LAYERS.iter().find(|(name, _)| *name == part).map(|(_, allowed)| *allowed);
         for (number, line) in source.code() {
             for used in used_parts(line) {
-                let is_part = LAYERS.iter().any(|(name, _)| *name == used) || used == "server" || used == "cli";
+                let is_part =
+                    LAYERS.iter().any(|(name, _)| *name == used) || used == "server" || used == "cli";
                 let is_fine = allowed.map_or(used != "sim", |allowed| allowed.contains(&used));
                 if is_part && used != part && !is_fine {
                     offences.push(format!("{}:{number}: {part} must not use {used}", source.name));
@@ -254,9 +255,13 @@ fn getters_are_named_after_what_they_return() {
 
 #[test]
 fn every_module_says_what_it_is_for() {
-    let without = rust().filter(|source| !source.text.starts_with("//! ") || source.text.starts_with("//! (stub)"));
+    let without =
+        rust().filter(|source| !source.text.starts_with("//! ") || source.text.starts_with("//! (stub)"));
     let is_due = |source: &Source| !matches!(source.part(), "sim");
-    assert_none("start these with a module comment", without.filter(is_due).map(|source| source.name).collect());
+    assert_none(
+        "start these with a module comment",
+        without.filter(is_due).map(|source| source.name).collect(),
+    );
 }
 
 #[test]

@@ -106,9 +106,10 @@ pub(super) fn is_bare_property(name: &str) -> bool {
         || name.starts_with("znode.container.")
 }
 
-/// Every honoured key with its value.
+/// Every honoured key that has a value, with it.
 pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
-    SETTINGS.iter().map(|setting| (setting.name, (setting.show)(config))).collect()
+    let shown = SETTINGS.iter().map(|setting| (setting.name, (setting.show)(config)));
+    shown.filter(|(_, value)| !value.is_empty()).collect()
 }
 
 /// The honoured keys.
