@@ -79,7 +79,8 @@ fn exchange(client: &mut Client, index: usize, name: &str, step: &Value) {
     compare(&what, op, &ours.body, &unhex(reply["body"].as_str().expect("a body")));
     let expected: Vec<Vec<u8>> =
         step["events_before_reply"].as_array().into_iter().flatten().map(event_frame).collect();
-    let events: Vec<Vec<u8>> = client.events.iter().map(|event| [&event.zxid.to_be_bytes()[..], &event.body].concat()).collect();
+    let events: Vec<Vec<u8>> =
+        client.events.iter().map(|event| [&event.zxid.to_be_bytes()[..], &event.body].concat()).collect();
     assert_eq!(events, expected, "{what}: events");
     if step["connection_after"] == "closed" {
         assert!(client.receive().is_none(), "{what}: the connection stays open");
@@ -121,7 +122,8 @@ fn compare(what: &str, op: i32, ours: &[u8], theirs: &[u8]) {
 /// The steps about connecting, which the recording describes in words.
 fn connect_step(server: &Server, name: &str, last: Option<Client>) -> Option<Client> {
     let port = server.port;
-    let fresh = |timeout_ms| Client::handshake(port, &connect_body(0, timeout_ms, 0, Some(&[0; 16]), Some(false)));
+    let fresh =
+        |timeout_ms| Client::handshake(port, &connect_body(0, timeout_ms, 0, Some(&[0; 16]), Some(false)));
     match name {
         "connect timeOut 1" => {
             assert_eq!(fresh(1).expect("a session").timeout_ms, 4000);
@@ -159,7 +161,8 @@ fn connect_step(server: &Server, name: &str, last: Option<Client>) -> Option<Cli
             last
         }
         "connect without readOnly byte" => {
-            let old = Client::handshake(port, &connect_body(0, 20_000, 0, Some(&[0; 16]), None)).expect("a session");
+            let old = Client::handshake(port, &connect_body(0, 20_000, 0, Some(&[0; 16]), None))
+                .expect("a session");
             assert_eq!(old.response.len(), 36, "{name}");
             last
         }

@@ -4,6 +4,7 @@
 // Commands read files and the environment.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod bench;
 mod options;
 mod start;
 
@@ -27,6 +28,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Start(start::Arguments),
+    /// Measure a ZooKeeper server, or the limits of this machine.
+    Bench(bench::BenchArgs),
     /// Print the version.
     Version,
 }
@@ -50,9 +53,20 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
+        }
+    }
+}
+
+fn done_or_failed<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringkeeper: {error}");
+            ExitCode::from(FAILED)
         }
     }
 }

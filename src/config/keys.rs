@@ -311,42 +311,17 @@ static SETTINGS: &[Setting] = &[
 /// Above this, one request could not be logged with the bounds in `limits`.
 const JUTE_MAX_BUFFER_MAX: i64 = 1 << 28;
 
-static REFUSED: &[Refusal] = &[
-    Refusal {
-        name: "secureClientPort",
-        asks: |text| value::decimal(text, 0, 65535).map(|port: u16| port != 0),
-        what: "TLS for clients (secureClientPort) is not supported yet by this version",
-    },
-    Refusal {
-        name: "secureClientPortAddress",
-        asks: |_| Ok(true),
-        what: "TLS for clients (secureClientPortAddress) is not supported yet by this version",
-    },
-    Refusal {
-        name: "client.portUnification",
-        asks: value::boolean,
-        what: "TLS on the client port (client.portUnification) is not supported yet by this version",
-    },
-    Refusal {
-        name: "sslQuorum",
-        asks: value::boolean,
-        what: "TLS between servers (sslQuorum) is not supported yet by this version",
-    },
-    Refusal {
-        name: "portUnification",
-        asks: value::boolean,
-        what: "TLS between servers (portUnification) is not supported yet by this version",
-    },
-    Refusal {
-        name: "sessionRequireClientSASLAuth",
-        asks: value::boolean,
-        what: "SASL, which sessionRequireClientSASLAuth demands of clients, is not supported yet by this version",
-    },
-];
+static REFUSED: &[Refusal] = &[Refusal {
+    name: "sessionRequireClientSASLAuth",
+    asks: value::boolean,
+    what: "SASL, which sessionRequireClientSASLAuth demands of clients, is not supported yet by this version",
+}];
 
 const NO_ENSEMBLE: &str = "concerns ensembles, which this version does not support yet";
 const NO_JVM: &str = "concerns the Java virtual machine or its logging";
-const NO_TLS: &str = "there is no TLS port to use it; asking for one is refused";
+const NO_TLS: &str = "this version has no TLS";
+const NO_TLS_PORT: &str = "this version has no TLS: NOTHING LISTENS ON THE SECURE PORT";
+const NO_TLS_UNIFIED: &str = "this version has no TLS: ONLY PLAIN CONNECTIONS ARE SERVED";
 const NO_SASL: &str = "there is no SASL; clients that insist on it are not let in, nodes that only a SASL identity may use stay closed";
 const OTHER_DESIGN: &str = "tunes a part of ZooKeeper that has no counterpart here";
 const NO_LOCAL_SESSIONS: &str = "every session of a standalone server is a global one";
@@ -366,6 +341,8 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "observer.syncEnabled",
             "oraclePath",
             "quorumListenOnAllIPs",
+            "sslQuorum",
+            "portUnification",
             "sslQuorumReloadCertFiles",
             "quorum.auth.*",
             "quorum.auth.enableSasl",
@@ -409,6 +386,8 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
         ],
         NO_JVM,
     ),
+    (&["secureClientPort", "secureClientPortAddress"], NO_TLS_PORT),
+    (&["client.portUnification"], NO_TLS_UNIFIED),
     (
         &[
             "ssl.*",

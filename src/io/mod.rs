@@ -12,6 +12,7 @@ mod bufring;
 pub mod clock;
 pub mod disk;
 pub mod epoll;
+pub mod poller;
 pub mod process;
 pub mod queue;
 pub mod signals;
@@ -122,7 +123,9 @@ pub fn open_backend(
                     Some(libc::ENOMEM) => "the limit of locked memory is too low",
                     _ => "not usable",
                 };
-                tracing::warn!("IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more");
+                tracing::warn!(
+                    "IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more"
+                );
             }
             Err(_) => {}
         }

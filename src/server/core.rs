@@ -53,7 +53,12 @@ pub struct MemberSeat {
 }
 
 impl MemberSeat {
-    pub fn new(member: Member, scribe: scribe::Handle, folders: &boot::Folders, probe: DiskProbe) -> MemberSeat {
+    pub fn new(
+        member: Member,
+        scribe: scribe::Handle,
+        folders: &boot::Folders,
+        probe: DiskProbe,
+    ) -> MemberSeat {
         MemberSeat {
             member,
             scribe,
@@ -151,7 +156,9 @@ impl Core {
                 self.stop_others();
                 return Err(failure);
             }
-            if self.seat.as_ref().is_some_and(|seat| seat.is_stopped) || (self.is_stopping && self.seat.is_none()) {
+            if self.seat.as_ref().is_some_and(|seat| seat.is_stopped)
+                || (self.is_stopping && self.seat.is_none())
+            {
                 self.stop_others();
                 return Ok(());
             }
@@ -362,7 +369,11 @@ impl Core {
                             }
                             Err(error) => {
                                 let what = format!("{}: {error}", path.display());
-                                return seat.member.step(now, MemberInput::LogFailed { what }, &mut self.member_out);
+                                return seat.member.step(
+                                    now,
+                                    MemberInput::LogFailed { what },
+                                    &mut self.member_out,
+                                );
                             }
                         }
                     }

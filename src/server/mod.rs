@@ -133,7 +133,8 @@ impl Process {
                 clock,
             };
             let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
-                let shard = shard.map(|(id, tree)| Shard::new(ShardSettings { shard: id, ..shard_settings }, tree));
+                let shard =
+                    shard.map(|(id, tree)| Shard::new(ShardSettings { shard: id, ..shard_settings }, tree));
                 let is_over = Arc::clone(&plan.is_over);
                 let result = Core::new(plan, seat, shard).and_then(Core::run);
                 if !is_over.swap(true, Ordering::SeqCst) {
@@ -254,7 +255,11 @@ fn print_banner(
     open_files: u64,
 ) {
     let addresses: Vec<String> = options.listen.iter().map(SocketAddr::to_string).collect();
-    tracing::info!("Ringkeeper {} on Linux {}", env!("CARGO_PKG_VERSION"), crate::io::process::kernel_release());
+    tracing::info!(
+        "Ringkeeper {} on Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        crate::io::process::kernel_release()
+    );
     tracing::info!("recovered {} in {} ms", booted.summary(), took.as_millis());
     tracing::info!(
         "log in {}: {}, {:?}, {} us per durable write",

@@ -339,11 +339,8 @@ impl Tree {
         let hash = self.hash(path);
         let pzxid = self.node(path).map_or(Zxid::ZERO, |node| node.head().czxid);
         let hasher = self.hasher.clone();
-        let entry = self.parents.entry(
-            hash,
-            |parent| *parent.node == *path,
-            |parent| hasher.hash_one(&*parent.node),
-        );
+        let entry =
+            self.parents.entry(hash, |parent| *parent.node == *path, |parent| hasher.hash_one(&*parent.node));
         entry
             .or_insert_with(|| Parent { node: path.into(), cversion: 0, pzxid, children: HashTable::new() })
             .into_mut()

@@ -255,7 +255,7 @@ impl Store {
         let (parent_cversion, parent_pzxid) = self.raised(parent, *parent_cversion, zxid);
         self.change(Effect::Create { node, parent_cversion, parent_pzxid }, effects, undo);
         if let Some(QuotaNode::Stats(limited)) = quota_node(path) {
-            self.write_usage(&limited.to_string(), None, effects, undo);
+            self.write_usage(limited, None, effects, undo);
         }
         self.use_quota(path, 1, data.map_or(0, <[u8]>::len) as i64);
         Ok(())
@@ -287,7 +287,11 @@ impl Store {
         let before = self.tree.child_stat(parent);
         let wanted = if parent_cversion == -1 { before.cversion.wrapping_add(1) } else { parent_cversion };
         // The count wraps around after 2^31 creates; then it is still one step further.
-        if wanted.wrapping_sub(before.cversion) > 0 { (wanted, zxid) } else { (before.cversion, before.pzxid) }
+        if wanted.wrapping_sub(before.cversion) > 0 {
+            (wanted, zxid)
+        } else {
+            (before.cversion, before.pzxid)
+        }
     }
 
     fn delete(
@@ -330,7 +334,8 @@ impl Store {
             // A listed node may be gone already; that is no failure.
             let _ = self.delete(header.zxid, path.as_ref(), effects, undo);
         }
-        let left: Vec<String> = self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
+        let left: Vec<String> =
+            self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
         for path in left {
             let _ = self.delete(header.zxid, &path, effects, undo);
         }
@@ -409,7 +414,7 @@ impl Store {
 
     /// Containers and TTL nodes that are to go now: without children, and used or old enough.
     pub fn collectable(&self, wall_ms: i64, never_used_ms: i64, at_most: usize) -> Vec<String> {
-        let is_due = |path: &&Box<str>| {
+        let is_due = |path: &str| {
             let Some(node) = self.tree.node(path) else { return false };
             let children = self.tree.child_stat_of(node);
             let age_ms = wall_ms - node.head().mtime;
@@ -421,7 +426,12 @@ impl Store {
                 _ => false,
             }
         };
-        self.collectable.iter().filter(is_due).take(at_most).map(|path| path.to_string()).collect()
+        self.collectable
+            .iter()
+            .filter(|path| is_due(path))
+            .take(at_most)
+            .map(|path| path.to_string())
+            .collect()
     }
 
     /// True for a container or TTL node.

@@ -11,7 +11,13 @@ fn settings() -> StoreSettings {
 }
 
 fn header(zxid: i64, txn: &Txn<'_>) -> TxnHeader {
-    TxnHeader { session: SessionId(7), cxid: 1, zxid: Zxid(zxid), time_ms: 1_700_000_000_000 + zxid, op: txn.op() }
+    TxnHeader {
+        session: SessionId(7),
+        cxid: 1,
+        zxid: Zxid(zxid),
+        time_ms: 1_700_000_000_000 + zxid,
+        op: txn.op(),
+    }
 }
 
 fn create(path: &str, ephemeral: bool, perms: i32) -> Txn<'static> {

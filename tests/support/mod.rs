@@ -3,7 +3,6 @@
 
 // These tests are real programs over real sockets, files and clocks.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
-
 #![allow(dead_code)]
 
 use std::io::{Read, Write};
@@ -180,7 +179,8 @@ pub struct Client {
 impl Client {
     /// A new session.
     pub fn connect(port: u16, timeout_ms: i32) -> Client {
-        Client::handshake(port, &connect_body(0, timeout_ms, 0, Some(&[0; 16]), Some(false))).expect("a session")
+        Client::handshake(port, &connect_body(0, timeout_ms, 0, Some(&[0; 16]), Some(false)))
+            .expect("a session")
     }
 
     /// Takes a session over; None if the server closes without a word.

@@ -717,9 +717,9 @@ fn a_question_is_answered_when_every_shard_has_said_its_part() {
     };
     let part = |shard| ShardPart { shard: ShardId(shard), watches_total: 2, ..ShardPart::default() };
     world.messages.clear();
-    world.step(MemberInput::FromShard(ToMember::Part { ask, part: part(1) }));
+    world.step(MemberInput::FromShard(ToMember::Part { ask, part: Box::new(part(1)) }));
     assert!(world.messages.is_empty());
-    world.step(MemberInput::FromShard(ToMember::Part { ask, part: part(0) }));
+    world.step(MemberInput::FromShard(ToMember::Part { ask, part: Box::new(part(0)) }));
     let Some(ToShard::Text { text, .. }) = world.messages.last() else { panic!("a text") };
     assert!(text.ends_with("Total watches:4\n"));
 }
