@@ -195,7 +195,8 @@ fn bind_all(options: &ServerOptions) -> Result<Vec<TcpListener>, String> {
         // A machine without IPv6 has no address that stands for both families.
         match address.ip() == Ipv6Addr::UNSPECIFIED {
             true => bound.or_else(|error| {
-                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), options.backlog).map_err(|_| error)
+                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), options.backlog)
+                    .map_err(|_| error)
             }),
             false => bound,
         }
