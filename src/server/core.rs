@@ -330,9 +330,7 @@ impl Core {
                 if let (ToShard::Committed(batch), Some(seat)) = (&message, &mut self.seat) {
                     seat.scribe.commit(batch);
                 }
-                for shard in 0..self.layout.shards {
-                    self.send_to_shard(now, ShardId(shard), message.clone());
-                }
+                self.broadcast(now, &message);
             }
             MemberOutput::Assign { token, shard } => self.on_assign(now, token, shard),
             MemberOutput::Refuse { token, reason } => self.on_refuse(token, reason),
@@ -461,6 +459,34 @@ impl Core {
             step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
         } else {
             self.send(core, CoreMessage::ToShard(message));
+        }
+    }
+
+    /// Crash story without a crash: 1. Client A's write is committed; its shard is told, wakes and answers at once.
+    /// 2. A tells B, whose shard has not been told yet. 3. B reads and misses the write. So the message is queued for
+    /// every shard before any of them is woken or any local answer leaves.
+    fn broadcast(&mut self, now: Now, message: &ToShard) {
+        let cores: Vec<usize> =
+            (0..self.layout.shards).map(|shard| self.layout.core_of(ShardId(shard))).collect();
+        for core in cores.iter().copied().filter(|core| *core != self.index) {
+            let message = CoreMessage::ToShard(message.clone());
+            if !self.overflow[core].is_empty() {
+                self.overflow[core].push_back(message);
+            } else if let Err(message) = self.senders[core].push(message) {
+                self.overflow[core].push_back(message);
+            }
+        }
+        for core in cores {
+            if core == self.index {
+                step_shard(
+                    &mut self.shard,
+                    now,
+                    ShardInput::FromMember(message.clone()),
+                    &mut self.shard_out,
+                );
+            } else {
+                self.senders[core].wake();
+            }
         }
     }
 
