@@ -418,8 +418,9 @@ impl Core {
         let Some(seat) = &mut self.seat else { return };
         let token = seat.next_token;
         seat.next_token += 1;
-        seat.accepted.insert(token, (socket, peer));
+        // A listener for both families names IPv4 clients ::ffff:a.b.c.d; ACLs and limits know them as a.b.c.d.
         let address = peer.ip().to_canonical();
+        seat.accepted.insert(token, (socket, SocketAddr::new(address, peer.port())));
         seat.member.step(now, MemberInput::Accepted { address, token }, &mut self.member_out);
     }
 

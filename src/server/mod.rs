@@ -4,6 +4,9 @@
 //! Threads: one per core (`core`), each with its own io backend; core 0 drives the member, and a shard as well where
 //! there are few CPUs. One scribe (`scribe`) off the hot cores. The main thread waits for signals.
 
+// The driver owns clocks, threads, files and sockets.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod boot;
 mod core;
 mod layout;
@@ -18,7 +21,7 @@ use crate::limits::MESH_QUEUE_MAX;
 use crate::member::{Member, MemberSettings};
 use crate::shard::{Shard, ShardSettings};
 use core::{Core, CoreMessage, MemberSeat};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +50,8 @@ pub struct ServerOptions {
     pub shards: Option<u16>,
     /// Bind each core's thread to a CPU.
     pub pin: bool,
+    /// The CPUs to run on; None: all that this process may use.
+    pub cpus: Option<Vec<usize>>,
     /// How snapshots are written.
     pub image: crate::tree::image::ImageOptions,
     /// Snapshots' file name extension and compression.
@@ -61,7 +66,7 @@ pub struct ServerOptions {
 pub fn run(options: ServerOptions) -> Result<(), String> {
     signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let open_files = crate::io::process::raise_open_files();
-    let cpus = crate::io::process::allowed_cpus();
+    let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
     let layout = layout::choose(options.shards, &cpus, options.pin);
     let folders = boot::Folders::prepare(&options)?;
     let _lock = FolderLock::take(&options.log_dir)?;
@@ -185,7 +190,18 @@ struct CorePlan {
 /// Binds every address. A predecessor's socket may live on for a moment, so an address in use is tried again for a
 /// bounded time.
 fn bind_all(options: &ServerOptions) -> Result<Vec<TcpListener>, String> {
-    options.listen.iter().map(|address| bind(*address, options.backlog)).collect()
+    let bind_one = |address: &SocketAddr| {
+        let bound = bind(*address, options.backlog);
+        // A machine without IPv6 has no address that stands for both families.
+        match address.ip() == Ipv6Addr::UNSPECIFIED {
+            true => bound.or_else(|error| {
+                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), options.backlog)
+                    .map_err(|_| error)
+            }),
+            false => bound,
+        }
+    };
+    options.listen.iter().map(bind_one).collect()
 }
 
 fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, String> {

@@ -1,6 +1,8 @@
 //! What the integration tests share: a server process with a data folder of its own, and a client that speaks the
 //! protocol by hand. The client uses nothing of the crate, so that a mistake in its codec cannot hide itself.
 
+// These tests are real programs over real sockets, files and clocks.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 #![allow(dead_code)]
 
 use std::io::{Read, Write};
