@@ -1,5 +1,7 @@
 //! What was acknowledged survives: kill -9 under load again and again, torn tails, damage, a second server, full stop.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod support;
 
 use std::collections::BTreeMap;
