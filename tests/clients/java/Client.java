@@ -2,6 +2,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.apache.zookeeper.CreateMode;
@@ -90,6 +91,17 @@ final class Client implements AutoCloseable {
 
     static byte[] bytes(String text) {
         return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    /** Closes many at once: a handle takes a tenth of a second, mostly waiting for its own threads. */
+    static void closeAll(List<Client> clients) {
+        clients.stream().map(each -> CompletableFuture.runAsync(() -> {
+            try {
+                each.close();
+            } catch (Exception error) {
+                throw new IllegalStateException(error);
+            }
+        }, task -> new Thread(task).start())).toList().forEach(CompletableFuture::join);
     }
 
     @Override

@@ -1,6 +1,7 @@
 import static org.apache.zookeeper.KeeperException.Code.NODEEXISTS;
 import static org.apache.zookeeper.KeeperException.Code.SESSIONEXPIRED;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -172,12 +173,14 @@ final class SessionTests {
 
     private void many() throws Exception {
         client.create("/sessions/many", "");
-        for (int each = 0; each < 500; each++) {
-            try (Client other = new Client(connect)) {
-                if (each % 10 == 0) {
-                    other.create("/sessions/many/" + each, "", CreateMode.EPHEMERAL);
-                }
+        for (int round = 0; round < 5; round++) {
+            List<Client> others = new ArrayList<>();
+            for (int each = 0; each < 100; each++) {
+                others.add(new Client(connect));
+                others.get(each).create("/sessions/many/" + each, "", CreateMode.EPHEMERAL);
             }
+            Suite.equal(100, zk.getChildren("/sessions/many", false).size());
+            Client.closeAll(others);
         }
         Suite.equal(List.of(), zk.getChildren("/sessions/many", false));
     }

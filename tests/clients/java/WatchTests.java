@@ -1,3 +1,4 @@
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -262,8 +263,6 @@ final class WatchTests {
         }
         writer.zk.setData("/watches/fan-out", null, -1);
         Suite.check(events.await(Suite.WAIT_SECONDS, TimeUnit.SECONDS), "every client saw the change, missing " + events.getCount());
-        for (Client each : clients) {
-            each.close();
-        }
+        Client.closeAll(Arrays.asList(clients));
     }
 }
