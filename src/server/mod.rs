@@ -4,6 +4,7 @@
 //! Threads: one per core (`core`), each with its own io backend; core 0 drives the member, and a shard as well where
 //! there are few CPUs. One scribe (`scribe`) off the hot cores. The main thread waits for signals.
 
+pub mod apache;
 mod boot;
 mod core;
 mod layout;

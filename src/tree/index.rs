@@ -55,11 +55,12 @@ impl Tree {
         let config_acl: Arc<[Acl]> =
             Arc::new([Acl { perms: 1, scheme: "world".into(), id: "anyone".into() }]);
         tree.install(&Effect::AddAcl { id: CONFIG_ACL, acl: config_acl });
-        for path in ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
-            let acl = if path == "/zookeeper/config" { CONFIG_ACL } else { AclId::OPEN };
-            let data = if path == "/zookeeper/config" { None } else { Some(&b""[..]) };
-            tree.insert(Node::new(NodeHead { acl, ..NodeHead::zero() }, path, data));
+        for path in ["/", "/zookeeper", "/zookeeper/quota"] {
+            tree.insert(Node::new(NodeHead::zero(), path, Some(b"")));
         }
+        // Apache sets this ACL on the finished node, with version -1.
+        let head = NodeHead { acl: CONFIG_ACL, aversion: -1, ..NodeHead::zero() };
+        tree.insert(Node::new(head, "/zookeeper/config", Some(b"")));
         tree
     }
 
