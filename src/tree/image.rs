@@ -5,7 +5,7 @@
 //!
 //! The reader trusts no length: fields are limited, memory grows only with bytes that really came.
 
-use super::index::{CONFIG_ACL, Tree, canonical};
+use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
@@ -265,16 +265,8 @@ fn read_acls(input: &mut Input<'_>, tree: &mut Tree) -> Result<BTreeMap<i64, Acl
 }
 
 fn read_nodes(input: &mut Input<'_>, tree: &mut Tree, acls: &BTreeMap<i64, AclId>) -> Result<(), ImageError> {
-    let mut path = String::new();
-    loop {
-        let bytes = input.field("a path")?.ok_or(()).map(<[u8]>::to_vec);
-        let Ok(bytes) = bytes else { return Err(input.error("a path is null")) };
-        path.clear();
-        path.push_str(&String::from_utf8_lossy(&bytes));
-        if path == "/" {
-            break;
-        }
-        read_node(input, tree, acls, canonical(&path))?;
+    while let Some(length) = input.path_length()? {
+        read_node(input, tree, acls, length)?;
     }
     for (_, id) in acls.iter() {
         tree.drop_unused_acl(*id);
@@ -285,25 +277,24 @@ fn read_nodes(input: &mut Input<'_>, tree: &mut Tree, acls: &BTreeMap<i64, AclId
     }
 }
 
+/// Reads one node whose path has this length; all its bytes are looked at where they lie in the buffer.
 fn read_node(
     input: &mut Input<'_>,
     tree: &mut Tree,
     acls: &BTreeMap<i64, AclId>,
-    path: &str,
+    path_bytes: usize,
 ) -> Result<(), ImageError> {
-    let parent = super::node::split_path(path).0;
-    if path != "/" && (!path.starts_with('/') || tree.node(parent).is_none()) {
-        return Err(input.error(&format!("node {path:?} comes before its parent")));
-    }
-    if tree.node(path).is_some() {
-        return Err(input.error(&format!("node {path:?} is there twice")));
-    }
-    let length = input.int()?;
-    let is_null = length == -1;
-    let length = if is_null { 0 } else { input.checked_length(length, "data")? };
-    input.fill(length + 68)?;
-    let bytes = input.take(length + 68)?;
-    let (data, rest) = bytes.split_at(length);
+    let offset = input.consumed;
+    let head_bytes = 4 + path_bytes + 4;
+    input.fill(head_bytes)?;
+    let length = input.peek_int(head_bytes - 4);
+    let data_bytes = if length == -1 { 0 } else { input.checked_length(length, "data")? };
+    let bytes = input.take(head_bytes + data_bytes + 68)?;
+    let (before, rest) = bytes.split_at(head_bytes + data_bytes);
+    let path = String::from_utf8_lossy(&before[4..head_bytes - 4]);
+    let path = canonical(&path);
+    let data = (length != -1).then_some(&before[head_bytes..]);
+    let error = |what: &str| Err(ImageError { offset, what: format!("node {path:?} {what}") });
     let mut reader = Reader::new(rest);
     let mut long = || reader.long().expect("68 bytes are there");
     let (acl, czxid, mzxid, ctime, mtime) = (long(), long(), long(), long(), long());
@@ -313,7 +304,10 @@ fn read_node(
     let (owner, pzxid) = (long(), long());
     // An unknown list is treated as open by nobody: it is damage.
     let acl = if acl == -1 { Some(AclId::OPEN) } else { acls.get(&acl).copied() };
-    let Some(acl) = acl else { return Err(input.error(&format!("node {path:?} has an unknown ACL"))) };
+    let Some(acl) = acl else { return error("has an unknown ACL") };
+    if !path.starts_with('/') || path.len() > 1 && path.ends_with('/') {
+        return error("has a path that no node can have");
+    }
     let head = NodeHead {
         czxid: Zxid(czxid),
         mzxid: Zxid(mzxid),
@@ -325,7 +319,11 @@ fn read_node(
         acl,
         ..NodeHead::zero()
     };
-    tree.insert(Node::new(head, path, (!is_null).then_some(data)));
+    match tree.load(Node::new(head, path, data)) {
+        Ok(()) => {}
+        Err(LoadError::NoParent) => return error("comes before its parent"),
+        Err(LoadError::Twice) => return error("is there twice"),
+    }
     if cversion != 0 || pzxid != czxid {
         tree.set_parent(path, cversion, Zxid(pzxid));
     }
@@ -380,6 +378,23 @@ impl Input<'_> {
         self.start += need;
         self.consumed += need as u64;
         Ok(&self.buffer[self.start - need..self.start])
+    }
+
+    /// The length of the next node's path; None at the end of the list, which is consumed.
+    fn path_length(&mut self) -> Result<Option<usize>, ImageError> {
+        self.fill(5)?;
+        let length = self.checked_length(self.peek_int(0), "a path")?;
+        if length == 1 && self.buffer[self.start + 4] == b'/' {
+            self.take(5)?;
+            return Ok(None);
+        }
+        Ok(Some(length))
+    }
+
+    /// Four bytes that were filled in, so far ahead.
+    fn peek_int(&self, ahead: usize) -> i32 {
+        let at = self.start + ahead;
+        i32::from_be_bytes(self.buffer[at..at + 4].try_into().expect("four bytes"))
     }
 
     fn int(&mut self) -> Result<i32, ImageError> {
