@@ -265,9 +265,12 @@ fn read_acls(input: &mut Input<'_>, tree: &mut Tree) -> Result<BTreeMap<i64, Acl
 }
 
 fn read_nodes(input: &mut Input<'_>, tree: &mut Tree, acls: &BTreeMap<i64, AclId>) -> Result<(), ImageError> {
+    let start = input.consumed;
+    let mut loaded = Vec::new();
     while let Some(length) = input.path_length()? {
-        read_node(input, tree, acls, length)?;
+        loaded.push(read_node(input, acls, length)?);
     }
+    build(tree, start, &loaded)?;
     for (_, id) in acls.iter() {
         tree.drop_unused_acl(*id);
     }
@@ -277,13 +280,42 @@ fn read_nodes(input: &mut Input<'_>, tree: &mut Tree, acls: &BTreeMap<i64, AclId
     }
 }
 
+/// A node and its stored child numbers.
+struct Loaded {
+    node: Node,
+    cversion: i32,
+    pzxid: Zxid,
+}
+
+/// Puts the nodes in their places when their number is known: growing the tables step by step would visit every node
+/// again and again, which takes longer than reading them.
+fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageError> {
+    tree.reserve(loaded.len());
+    for (index, Loaded { node, cversion, pzxid }) in loaded.iter().enumerate() {
+        let what = match tree.load(node.clone()) {
+            Ok(()) if *cversion == 0 && *pzxid == node.head().czxid => continue,
+            Ok(()) => {
+                tree.set_parent(node.path(), *cversion, *pzxid);
+                continue;
+            }
+            Err(LoadError::NoParent) => "comes before its parent",
+            Err(LoadError::Twice) => "is there twice",
+        };
+        let bytes = |loaded: &Loaded| (76 + loaded.node.path().len() + loaded.node.data_length()) as u64;
+        let before: u64 = loaded[..index].iter().map(bytes).sum();
+        // The root's path is written with no byte.
+        let offset = start + before.saturating_sub(u64::from(index > 0));
+        return Err(ImageError { offset, what: format!("node {:?} {what}", node.path()) });
+    }
+    Ok(())
+}
+
 /// Reads one node whose path has this length; all its bytes are looked at where they lie in the buffer.
 fn read_node(
     input: &mut Input<'_>,
-    tree: &mut Tree,
     acls: &BTreeMap<i64, AclId>,
     path_bytes: usize,
-) -> Result<(), ImageError> {
+) -> Result<Loaded, ImageError> {
     let offset = input.consumed;
     let head_bytes = 4 + path_bytes + 4;
     input.fill(head_bytes)?;
@@ -319,15 +351,7 @@ fn read_node(
         acl,
         ..NodeHead::zero()
     };
-    match tree.load(Node::new(head, path, data)) {
-        Ok(()) => {}
-        Err(LoadError::NoParent) => return error("comes before its parent"),
-        Err(LoadError::Twice) => return error("is there twice"),
-    }
-    if cversion != 0 || pzxid != czxid {
-        tree.set_parent(path, cversion, Zxid(pzxid));
-    }
-    Ok(())
+    Ok(Loaded { node: Node::new(head, path, data), cversion, pzxid: Zxid(pzxid) })
 }
 
 /// Buffered input that sums up what was consumed.
@@ -516,6 +540,30 @@ mod tests {
             assert_eq!(other.data(), node.data());
         }
         assert_eq!(Store::from_tree(settings, image.tree).digest(), store.digest());
+    }
+
+    #[test]
+    fn a_node_out_of_place_is_named_with_its_offset() {
+        let with = |paths: &[&str]| {
+            let mut bytes = Vec::new();
+            let mut writer = Writer::new(&mut bytes);
+            writer.int(MAGIC);
+            writer.raw(&[0; 20]);
+            for path in paths {
+                writer.string(path);
+                writer.buffer(None);
+                writer.long(-1);
+                writer.raw(&[0; 60]);
+            }
+            writer.string("/");
+            let error = read_all(&bytes).err().expect("damage");
+            (error.offset, error.what)
+        };
+        assert_eq!(with(&["", "/a", "/a"]), (24 + 76 + 78, "node \"/a\" is there twice".into()));
+        assert_eq!(with(&["", "/b/a"]), (24 + 76, "node \"/b/a\" comes before its parent".into()));
+        assert_eq!(with(&["/a"]).0, 24);
+        assert_eq!(with(&["", "a"]).0, 24 + 76);
+        assert!(with(&[]).1.contains("no root"));
     }
 
     #[test]

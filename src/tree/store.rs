@@ -8,7 +8,7 @@ use super::digest::node_digest;
 use super::effect::Effect;
 use super::index::Tree;
 use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, TTL_MS_MAX, split_path, ttl_owner};
-use super::quota::{QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
+use super::quota::{QUOTA_ROOT, QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
 use crate::ids::{AclId, Zxid};
 use crate::wire::txn::CreateKind;
 use crate::wire::{Acl, ErrorCode, Txn, TxnHeader};
@@ -113,7 +113,9 @@ impl Store {
             if self.settings.digest_enabled {
                 digest = digest.wrapping_add(node_digest(node, self.tree.child_stat_of(node)));
             }
-            if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+            if node.path_bytes().starts_with(QUOTA_ROOT.as_bytes())
+                && let Some(QuotaNode::Limits(path)) = quota_node(node.path())
+            {
                 limited.insert(path.into());
             }
             if node.head().owner != 0
