@@ -117,7 +117,9 @@ impl Epoll {
         while *sent < buffer.len() {
             match send(socket.as_raw_fd(), &buffer[*sent..]) {
                 Ok(count) => *sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.update_interest(index),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.update_interest(index);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     self.gone.push(index);
@@ -155,8 +157,7 @@ impl Epoll {
         match receive(socket.as_raw_fd(), &mut self.buffer) {
             Ok(0) => self.on_gone(index, sink),
             Ok(count) => sink(Event::Received { conn, bytes: &self.buffer[..count] }),
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.on_gone(index, sink),
         }
     }
@@ -220,7 +221,9 @@ impl Backend for Epoll {
             }
         };
         let interest = libc::EPOLLIN as u32;
-        if let Err(error) = control(&self.poll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), interest, index as u64) {
+        if let Err(error) =
+            control(&self.poll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), interest, index as u64)
+        {
             self.free.push(index);
             return Err(error);
         }
@@ -357,7 +360,9 @@ fn control(poll: &OwnedFd, operation: i32, fd: RawFd, events: u32, data: u64) ->
 
 fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the slice is valid for the call and only read.
-    let count = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+    let count = unsafe {
+        libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+    };
     if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 

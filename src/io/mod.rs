@@ -5,10 +5,14 @@
 //! Two backends implement the trait: `uring` (io_uring: multishot accept and receive, provided buffer ring, one enter
 //! per turn) and `epoll`, chosen by `probe` at start.
 
+// The edge is where clocks, threads, files and sockets belong.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod bufring;
 pub mod clock;
 pub mod disk;
 pub mod epoll;
+pub mod poller;
 pub mod process;
 pub mod queue;
 pub mod signals;
@@ -119,7 +123,9 @@ pub fn open_backend(
                     Some(libc::ENOMEM) => "the limit of locked memory is too low",
                     _ => "not usable",
                 };
-                tracing::warn!("IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more");
+                tracing::warn!(
+                    "IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more"
+                );
             }
             Err(_) => {}
         }

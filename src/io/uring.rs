@@ -185,7 +185,9 @@ impl Uring {
             None => self.ring.submit_and_wait(1).map(drop),
         };
         match result {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => {
+                Ok(())
+            }
             other => other,
         }
     }
@@ -444,7 +446,8 @@ impl Backend for Uring {
         self.arm_wake();
         self.submit(wait)?;
         let mut completions = std::mem::take(&mut self.completions);
-        completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+        completions
+            .extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
         for (data, result, flags) in completions.drain(..) {
             self.on_completion(data, result, flags, sink);
         }
@@ -505,4 +508,3 @@ fn retry_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<
         }
     }
 }
-

@@ -53,7 +53,10 @@ impl<'a> ApacheLog<'a> {
         }
         let error = |what: String| Err(ApacheLogError { offset: 0, what });
         if bytes.len() < HEADER_BYTES {
-            return error(format!("the file ends in its header, after {} of {HEADER_BYTES} bytes", bytes.len()));
+            return error(format!(
+                "the file ends in its header, after {} of {HEADER_BYTES} bytes",
+                bytes.len()
+            ));
         }
         if bytes[..4] != MAGIC {
             return error("this is no transaction log (its magic is not ZKLG)".into());
@@ -70,7 +73,10 @@ impl<'a> ApacheLog<'a> {
             return Ok(None);
         }
         if length < 0 || length as usize > self.entry_bytes_max {
-            return Err(format!("a record claims a length of {length} bytes, above the limit of {}", self.entry_bytes_max));
+            return Err(format!(
+                "a record claims a length of {length} bytes, above the limit of {}",
+                self.entry_bytes_max
+            ));
         }
         let start = self.at + RECORD_HEAD_BYTES;
         let end = start + length as usize;

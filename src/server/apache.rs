@@ -44,7 +44,8 @@ pub fn restore(
     settings: StoreSettings,
     options: &ImageOptions,
 ) -> Result<Option<Restored>, String> {
-    let unreadable = |folder: &Path, error| format!("cannot read {}: {error}", folder.join(VERSION_2).display());
+    let unreadable =
+        |folder: &Path, error| format!("cannot read {}: {error}", folder.join(VERSION_2).display());
     let snapshots = files(data_dir, "snapshot").map_err(|error| unreadable(data_dir, error))?;
     let logs = files(log_dir, "log").map_err(|error| unreadable(log_dir, error))?;
     let mut warnings = Vec::new();
@@ -54,7 +55,11 @@ pub fn restore(
         }
         let what = if snapshots.is_empty() { "logs but no snapshot" } else { "no snapshot that can be used" };
         let folder = data_dir.join(VERSION_2);
-        return Err(format!("{} holds {what}; nothing was changed. {}", folder.display(), warnings.join(". ")));
+        return Err(format!(
+            "{} holds {what}; nothing was changed. {}",
+            folder.display(),
+            warnings.join(". ")
+        ));
     };
     let mut store = Store::from_tree(settings, image.tree);
     store.recount_usage();
@@ -168,20 +173,24 @@ impl Replay {
     }
 
     fn compare(&mut self, zxid: Zxid, digest: Option<TxnDigest>) {
-        let (Some(digest), Some(ours), None) = (digest, self.restored.store.digest(), self.pending) else { return };
+        let (Some(digest), Some(ours), None) = (digest, self.restored.store.digest(), self.pending) else {
+            return;
+        };
         if digest.version != crate::tree::digest::DIGEST_VERSION || digest.tree as u64 == ours {
             return;
         }
         self.mismatches += 1;
         if self.mismatches == 1 {
-            let text = format!("transaction {zxid} carries the digest {:x}, but the tree had {ours:x}", digest.tree);
+            let text =
+                format!("transaction {zxid} carries the digest {:x}, but the tree had {ours:x}", digest.tree);
             self.restored.warnings.push(text);
         }
     }
 
     fn finish(mut self) -> Restored {
         if self.mismatches > 1 {
-            let text = format!("{} transactions in all carry another digest than the tree had", self.mismatches);
+            let text =
+                format!("{} transactions in all carry another digest than the tree had", self.mismatches);
             self.restored.warnings.push(text);
         }
         self.restored.store.set_applied(self.restored.last_zxid);
@@ -222,7 +231,10 @@ mod tests {
         let nodes = expected["nodes"].as_array().expect("an array");
         let tree = restored.store.tree();
         assert_eq!(tree.nodes().count(), nodes.len());
-        assert_eq!(tree.node_count(), expected["nodeCountIncludingTwoRootAliases"].as_u64().expect("a number"));
+        assert_eq!(
+            tree.node_count(),
+            expected["nodeCountIncludingTwoRootAliases"].as_u64().expect("a number")
+        );
         for node in nodes {
             check_node(tree, node);
         }
@@ -243,7 +255,9 @@ mod tests {
             "pzxid": children.pzxid.0,
         });
         assert_eq!(persisted, expected["persisted"], "{path}");
-        let acl: Vec<Value> = tree.acl(head.acl).iter()
+        let acl: Vec<Value> = tree
+            .acl(head.acl)
+            .iter()
             .map(|acl| serde_json::json!({"perms": acl.perms, "scheme": acl.scheme, "id": acl.id}))
             .collect();
         assert_eq!(Value::from(acl), expected["acl"], "{path}");
@@ -266,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_truncated_log_restores_as_the_snapshot_after_the_truncation() {
-        let (before, after) = (restored(&folder("trunc-case/before/data")), restored(&folder("trunc-case/after/data")));
+        let (before, after) =
+            (restored(&folder("trunc-case/before/data")), restored(&folder("trunc-case/after/data")));
         assert!(before.last_zxid > after.last_zxid);
         assert_eq!(after.last_zxid, Zxid(0x1_0000_0006));
         assert!(before.warnings.is_empty() && after.warnings.is_empty());
@@ -314,7 +329,8 @@ mod tests {
             digest_enabled: true,
             enforce_quota: false,
         };
-        let error = restore(copy.path(), copy.path(), settings, &ImageOptions::default()).err().expect("damage");
+        let error =
+            restore(copy.path(), copy.path(), settings, &ImageOptions::default()).err().expect("damage");
         assert!(error.contains("log.62: offset 16"), "{error}");
         assert!(has_data(copy.path(), copy.path()));
     }

@@ -100,13 +100,16 @@ pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String
     let after = snapshot.unwrap_or(Zxid::ZERO);
     let mut source = Files { folder: folders.log.clone(), open: None };
     let mut mismatches = 0;
-    let recovered = recover(&mut source, after, &mut |entry| replay(&mut store, &mut sessions, entry, &mut mismatches));
+    let recovered =
+        recover(&mut source, after, &mut |entry| replay(&mut store, &mut sessions, entry, &mut mismatches));
     let recovered = recovered.map_err(|error| error.to_string())?;
     if let Some(discarded) = &recovered.discarded {
         tracing::warn!("{discarded}");
     }
     if mismatches > 0 {
-        tracing::error!("{mismatches} transaction(s) of the log carry another digest than the tree had after them");
+        tracing::error!(
+            "{mismatches} transaction(s) of the log carry another digest than the tree had after them"
+        );
     }
     forget_unused(&recovered, folders)?;
     store.set_applied(recovered.last_zxid);
@@ -134,9 +137,10 @@ fn store_settings(options: &ServerOptions) -> StoreSettings {
 
 /// Data written by another server is never silently passed over.
 fn refuse_foreign_data(options: &ServerOptions, folders: &Folders, no_snapshot: bool) -> Result<(), String> {
-    let is_ours = !no_snapshot || fs::read_dir(&folders.log).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
-    });
+    let is_ours = !no_snapshot
+        || fs::read_dir(&folders.log).is_ok_and(|entries| {
+            entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
+        });
     if is_ours {
         return Ok(());
     }
@@ -177,11 +181,16 @@ fn load_newest(options: &ServerOptions, found: &BTreeMap<Zxid, PathBuf>) -> Resu
                     && at == *zxid
                     && digest != ours
                 {
-                    tracing::error!("{}: the digest in it is {digest:x}, but its tree has {ours:x}", path.display());
+                    tracing::error!(
+                        "{}: the digest in it is {digest:x}, but its tree has {ours:x}",
+                        path.display()
+                    );
                 }
                 return Ok((Some(*zxid), store, image.sessions.into_iter().collect()));
             }
-            Err(error) => tracing::error!("{} cannot be used ({error}); trying the one before", path.display()),
+            Err(error) => {
+                tracing::error!("{} cannot be used ({error}); trying the one before", path.display())
+            }
         }
     }
     Ok((None, Store::new(settings), BTreeMap::new()))

@@ -229,7 +229,10 @@ impl Shard {
                 break;
             }
             self.sessionless.pop_front();
-            if self.conn(id).is_some_and(|conn| conn.session == SessionId::NONE && conn.phase != Phase::Closing) {
+            if self
+                .conn(id)
+                .is_some_and(|conn| conn.session == SessionId::NONE && conn.phase != Phase::Closing)
+            {
                 self.stats.sessionless_connections_expired += 1;
                 self.drop_conn(id, out);
             }

@@ -70,7 +70,7 @@ impl Tree {
         for path in ["/", "/zookeeper", "/zookeeper/quota"] {
             tree.insert(Node::new(NodeHead::zero(), path, Some(b"")));
         }
-        // Apache sets this ACL on the finished node, with version -1.
+        // Apache sets this ACL with version -1 at every start, which shows in the Stat.
         let head = NodeHead { acl: CONFIG_ACL, aversion: -1, ..NodeHead::zero() };
         tree.insert(Node::new(head, "/zookeeper/config", Some(b"")));
         tree
@@ -273,7 +273,9 @@ impl Tree {
 
     /// Adds a node from a snapshot, where parents come first.
     pub fn load(&mut self, node: Node) -> Result<(), LoadError> {
-        if node.path_bytes() != b"/" && self.parent(node.parent_bytes()).is_none() && self.find(node.parent_bytes()).is_none()
+        if node.path_bytes() != b"/"
+            && self.parent(node.parent_bytes()).is_none()
+            && self.find(node.parent_bytes()).is_none()
         {
             return Err(LoadError::NoParent);
         }
@@ -378,7 +380,8 @@ impl Tree {
         );
         let nodes = &self.nodes;
         let new = || {
-            let node = nodes.find(hash, |node| node.path_bytes() == path).expect("a parent is in the tree").clone();
+            let node =
+                nodes.find(hash, |node| node.path_bytes() == path).expect("a parent is in the tree").clone();
             let pzxid = node.head().czxid;
             Parent { node, cversion: 0, pzxid, children: Children::Few(SmallVec::new()) }
         };

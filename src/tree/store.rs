@@ -246,7 +246,9 @@ impl Store {
         let owner = match kind {
             CreateKind::Container => CONTAINER_OWNER,
             // The member has checked it; a log of Apache may hold anything.
-            CreateKind::Ttl { ttl_ms } if !(1..=TTL_MS_MAX).contains(ttl_ms) => return Err(ErrorCode::BadArguments),
+            CreateKind::Ttl { ttl_ms } if !(1..=TTL_MS_MAX).contains(ttl_ms) => {
+                return Err(ErrorCode::BadArguments);
+            }
             CreateKind::Ttl { ttl_ms } => ttl_owner(*ttl_ms),
             _ if *ephemeral => header.session.0,
             _ => 0,
@@ -261,7 +263,7 @@ impl Store {
         if let Some(QuotaNode::Stats(limited)) = quota_node(path) {
             // The recount has what earlier operations of this multi used.
             self.usage.retain(|(path, _, _)| **path != *limited);
-            self.write_usage(&limited.to_string(), None, effects, undo);
+            self.write_usage(limited, None, effects, undo);
         }
         self.use_quota(path, 1, data.map_or(0, <[u8]>::len) as i64);
         Ok(())
@@ -294,7 +296,11 @@ impl Store {
         let before = self.tree.child_stat(parent);
         let wanted = if parent_cversion == -1 { before.cversion.wrapping_add(1) } else { parent_cversion };
         // The count wraps around after 2^31 creates; then it is still one step further.
-        if wanted.wrapping_sub(before.cversion) > 0 { (wanted, zxid) } else { (before.cversion, before.pzxid) }
+        if wanted.wrapping_sub(before.cversion) > 0 {
+            (wanted, zxid)
+        } else {
+            (before.cversion, before.pzxid)
+        }
     }
 
     /// A node with children is never deleted by a sound transaction; over a fuzzy snapshot its children are newer than
@@ -362,7 +368,8 @@ impl Store {
         for path in paths {
             self.delete_owned(header.zxid, path.as_ref(), effects, undo);
         }
-        let left: Vec<String> = self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
+        let left: Vec<String> =
+            self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
         for path in left {
             self.delete_owned(header.zxid, &path, effects, undo);
         }
@@ -454,7 +461,7 @@ impl Store {
 
     /// Containers and TTL nodes that are to go now: without children, and used or old enough.
     pub fn collectable(&self, wall_ms: i64, never_used_ms: i64, at_most: usize) -> Vec<String> {
-        let is_due = |path: &&Box<str>| {
+        let is_due = |path: &str| {
             let Some(node) = self.tree.node(path) else { return false };
             let children = self.tree.child_stat_of(node);
             let age_ms = wall_ms - node.head().mtime;
@@ -466,7 +473,12 @@ impl Store {
                 _ => false,
             }
         };
-        self.collectable.iter().filter(is_due).take(at_most).map(|path| path.to_string()).collect()
+        self.collectable
+            .iter()
+            .filter(|path| is_due(path))
+            .take(at_most)
+            .map(|path| path.to_string())
+            .collect()
     }
 
     /// True for a container or TTL node.

@@ -11,7 +11,13 @@ fn settings() -> StoreSettings {
 }
 
 fn header(zxid: i64, txn: &Txn<'_>) -> TxnHeader {
-    TxnHeader { session: SessionId(7), cxid: 1, zxid: Zxid(zxid), time_ms: 1_700_000_000_000 + zxid, op: txn.op() }
+    TxnHeader {
+        session: SessionId(7),
+        cxid: 1,
+        zxid: Zxid(zxid),
+        time_ms: 1_700_000_000_000 + zxid,
+        op: txn.op(),
+    }
 }
 
 fn create(path: &str, ephemeral: bool, perms: i32) -> Txn<'static> {
@@ -119,10 +125,11 @@ fn node_digests_are_those_of_apache() {
     for vector in vectors["nodeDigests"].as_array().expect("an array") {
         let path = vector["path"].as_str().expect("text");
         let data = vector["data_hex"].as_str().map(bytes);
-        let stat = vector["stat_persisted_czxid_mzxid_ctime_mtime_version_cversion_aversion_ephemeralOwner_pzxid"]
-            .as_str()
-            .map(bytes)
-            .expect("text");
+        let stat =
+            vector["stat_persisted_czxid_mzxid_ctime_mtime_version_cversion_aversion_ephemeralOwner_pzxid"]
+                .as_str()
+                .map(bytes)
+                .expect("text");
         let long = |at: usize| i64::from_be_bytes(stat[at..at + 8].try_into().expect("eight bytes"));
         let int = |at: usize| i32::from_be_bytes(stat[at..at + 4].try_into().expect("four bytes"));
         let head = NodeHead {
@@ -137,7 +144,11 @@ fn node_digests_are_those_of_apache() {
         };
         let node = Node::new(head, if path.is_empty() { "/" } else { path }, data.as_deref());
         let children = ChildStat { cversion: int(36), pzxid: Zxid(long(52)), count: 0 };
-        assert_eq!(digest::node_digest(&node, children), vector["digest"].as_u64().expect("a number"), "{path}");
+        assert_eq!(
+            digest::node_digest(&node, children),
+            vector["digest"].as_u64().expect("a number"),
+            "{path}"
+        );
     }
 }
 
@@ -259,7 +270,8 @@ fn quota_usage_inside_one_multi_is_counted_once() {
     let mut store = Store::new(settings());
     let quota = |name: &str| create(&format!("/zookeeper/quota/q{name}"), false, 31);
     let txns = [create("/q", false, 31), quota(""), quota("/zookeeper_limits")];
-    let multi = Txn::Multi(vec![create("/q/x", false, 31), quota("/zookeeper_stats"), create("/q/y", false, 31)]);
+    let multi =
+        Txn::Multi(vec![create("/q/x", false, 31), quota("/zookeeper_stats"), create("/q/y", false, 31)]);
     for (zxid, txn) in (1..).zip(txns.iter().chain([&multi])) {
         store.apply(&header(zxid, txn), txn, &mut Vec::new(), &mut Undo::default()).expect("valid");
     }
