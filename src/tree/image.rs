@@ -7,6 +7,7 @@
 
 use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
+use super::store::is_open;
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
 use crate::wire::{Acl, Reader, Writer};
@@ -98,7 +99,7 @@ pub fn write(
         writer.int(VERSION);
         writer.long(DB_ID);
     })?;
-    write_body(tree, sessions, &mut out)?;
+    put_body(tree, sessions, &mut out)?;
     out.seal()?;
     if let Some((zxid, digest)) = digest {
         out.put(|writer| {
@@ -112,6 +113,13 @@ pub fn write(
             out.seal()?;
         }
     }
+    out.flush()
+}
+
+/// Writes the body alone, as it goes over the wire to a learner: no header, no seals.
+pub fn write_body(tree: &Tree, sessions: &[(SessionId, i32)], sink: &mut dyn Write) -> io::Result<()> {
+    let mut out = Sealed { sink, adler: Adler32::new(), buffer: Vec::with_capacity(2 * CHUNK_BYTES) };
+    put_body(tree, sessions, &mut out)?;
     out.flush()
 }
 
@@ -147,7 +155,7 @@ impl Sealed<'_> {
     }
 }
 
-fn write_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) -> io::Result<()> {
+fn put_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) -> io::Result<()> {
     out.put(|writer| writer.int(sessions.len() as i32))?;
     for (session, timeout_ms) in sessions {
         out.put(|writer| {
@@ -193,25 +201,13 @@ fn write_node(tree: &Tree, node: &Node, out: &mut Sealed<'_>) -> io::Result<()> 
 
 /// Reads a whole snapshot into `tree`, which must be empty.
 pub fn read(source: &mut dyn Read, tree: Tree, options: &ImageOptions) -> Result<Image, ImageError> {
-    let mut input = Input {
-        source,
-        adler: Adler32::new(),
-        buffer: vec![0; 2 * CHUNK_BYTES],
-        start: 0,
-        end: 0,
-        summed: 0,
-        consumed: 0,
-        field_bytes_max: options.field_bytes_max,
-    };
+    let mut input = Input::new(source, options);
     let header = input.take(16)?;
     let mut reader = Reader::new(header);
     if reader.int().ok() != Some(MAGIC) {
         return Err(input.error("this is no snapshot (its magic is not ZKSN)"));
     }
-    let mut image = Image { tree, sessions: Vec::new(), digest: None, last_zxid: None, bytes: 0 };
-    read_sessions(&mut input, &mut image)?;
-    let acls = read_acls(&mut input, &mut image.tree)?;
-    read_nodes(&mut input, &mut image.tree, &acls)?;
+    let mut image = take_body(&mut input, tree)?;
     input.check_seal("the nodes")?;
     if input.has_more()? {
         let zxid = Zxid(input.long()?);
@@ -229,6 +225,26 @@ pub fn read(source: &mut dyn Read, tree: Tree, options: &ImageOptions) -> Result
         input.check_seal("the last zxid")?;
     }
     image.bytes = input.consumed;
+    Ok(image)
+}
+
+/// Reads a body alone into `tree`, which must be empty. Also returns what was read from the source after its end.
+pub fn read_body(
+    source: &mut dyn Read,
+    tree: Tree,
+    options: &ImageOptions,
+) -> Result<(Image, Vec<u8>), ImageError> {
+    let mut input = Input::new(source, options);
+    let mut image = take_body(&mut input, tree)?;
+    image.bytes = input.consumed;
+    Ok((image, input.buffer[input.start..input.end].to_vec()))
+}
+
+fn take_body(input: &mut Input<'_>, tree: Tree) -> Result<Image, ImageError> {
+    let mut image = Image { tree, sessions: Vec::new(), digest: None, last_zxid: None, bytes: 0 };
+    read_sessions(input, &mut image)?;
+    let acls = read_acls(input, &mut image.tree)?;
+    read_nodes(input, &mut image.tree, &acls)?;
     Ok(image)
 }
 
@@ -257,6 +273,10 @@ fn read_acls(input: &mut Input<'_>, tree: &mut Tree) -> Result<BTreeMap<i64, Acl
             }
         }
         let acl = decode_acls(&mut Reader::new(&bytes)).map_err(|error| input.error(&error.to_string()))?;
+        if is_open(&acl) {
+            ids.insert(disk_id, AclId::OPEN);
+            continue;
+        }
         let id = AclId(CONFIG_ACL.0 + index as u32);
         tree.install(&super::Effect::AddAcl { id, acl: acl.into() });
         ids.insert(disk_id, id);
@@ -367,7 +387,20 @@ struct Input<'a> {
     field_bytes_max: usize,
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
+    fn new(source: &'a mut dyn Read, options: &ImageOptions) -> Input<'a> {
+        Input {
+            source,
+            adler: Adler32::new(),
+            buffer: vec![0; 2 * CHUNK_BYTES],
+            start: 0,
+            end: 0,
+            summed: 0,
+            consumed: 0,
+            field_bytes_max: options.field_bytes_max,
+        }
+    }
+
     /// Makes at least `need` bytes available.
     fn fill(&mut self, need: usize) -> Result<(), ImageError> {
         if self.end - self.start >= need {

@@ -53,11 +53,22 @@ fn picture(store: &Store) -> Vec<String> {
     for session in tree.ephemeral_sessions() {
         lines.push(format!("{session}: {}", tree.ephemerals(session).count()));
     }
-    lines.push(format!("{:?} {} {}", store.digest(), tree.data_bytes(), tree.ephemeral_count()));
+    let lists = tree.acls().count();
+    lines.push(format!("{:?} {} {} {lists}", store.digest(), tree.data_bytes(), tree.ephemeral_count()));
     lines
 }
 
 fn random_txn() -> impl Strategy<Value = Txn<'static>> {
+    let multi = prop::collection::vec(random_operation(), 0..5).prop_map(Txn::Multi);
+    prop_oneof![8 => random_operation(), 2 => multi, 1 => closing()]
+}
+
+fn closing() -> impl Strategy<Value = Txn<'static>> {
+    let paths = prop::collection::vec((0..4usize).prop_map(|node| format!("/n{node}").into()), 0..3);
+    prop::option::of(paths).prop_map(|paths| Txn::CloseSession { paths })
+}
+
+fn random_operation() -> impl Strategy<Value = Txn<'static>> {
     let path = (0..4usize, 0..3usize).prop_map(|(a, b)| match b {
         0 => format!("/n{a}"),
         b => format!("/n{a}/m{b}"),
@@ -78,7 +89,7 @@ fn random_txn() -> impl Strategy<Value = Txn<'static>> {
             acl: vec![Acl { perms, scheme: "ip".into(), id: "127.0.0.1".into() }].into(),
             version: 3
         }),
-        1 => Just(Txn::CloseSession { paths: None }),
+        1 => Just(Txn::Check { path: "/n0".into(), version: 1 }),
     ]
 }
 
@@ -227,6 +238,16 @@ fn the_snapshot_is_that_of_apache() {
     let digest = store.digest().map(|digest| (zxid, digest));
     image::write(store.tree(), &apache.sessions, digest, zxid, &options, &mut ours).expect("written");
     assert_eq!(apache.bytes, expected.len() as u64);
+    let stream = named("SnapStream.network");
+    let (body, rest) =
+        image::read_body(&mut &stream[..], Tree::empty(1, OwnerRules::default()), &options).expect("sound");
+    assert_eq!(&rest[4..], b"BenWasHere");
+    assert_eq!(picture(&Store::from_tree(settings(), body.tree)), picture(&store));
+    let mut body = Vec::new();
+    image::write_body(store.tree(), &apache.sessions, &mut body).expect("written");
+    let (again, rest) =
+        image::read_body(&mut &body[..], Tree::empty(1, OwnerRules::default()), &options).expect("sound");
+    assert!(rest.is_empty() && again.bytes == body.len() as u64 && again.sessions == apache.sessions);
     assert_eq!((apache.digest, apache.last_zxid), (digest, Some(zxid)));
     assert_eq!(picture(&Store::from_tree(settings(), apache.tree)), picture(&store));
     let again = read(&ours).expect("sound");
