@@ -7,7 +7,6 @@
 
 use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
-use super::store::is_open;
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
 use crate::wire::{Acl, Reader, Writer};
@@ -273,10 +272,6 @@ fn read_acls(input: &mut Input<'_>, tree: &mut Tree) -> Result<BTreeMap<i64, Acl
             }
         }
         let acl = decode_acls(&mut Reader::new(&bytes)).map_err(|error| input.error(&error.to_string()))?;
-        if is_open(&acl) {
-            ids.insert(disk_id, AclId::OPEN);
-            continue;
-        }
         let id = AclId(CONFIG_ACL.0 + index as u32);
         tree.install(&super::Effect::AddAcl { id, acl: acl.into() });
         ids.insert(disk_id, id);

