@@ -196,7 +196,7 @@ fn load_newest(options: &ServerOptions, found: &BTreeMap<Zxid, PathBuf>) -> Resu
     Ok((None, Store::new(settings), BTreeMap::new()))
 }
 
-fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(super) fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
     let file = File::open(path)?;
     Ok(match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
@@ -225,7 +225,7 @@ fn replay(
     Ok(())
 }
 
-fn follow_session(header: &TxnHeader, txn: &Txn<'_>, sessions: &mut BTreeMap<SessionId, i32>) {
+pub(super) fn follow_session(header: &TxnHeader, txn: &Txn<'_>, sessions: &mut BTreeMap<SessionId, i32>) {
     match txn {
         Txn::CreateSession { timeout_ms } => {
             sessions.insert(header.session, *timeout_ms);
