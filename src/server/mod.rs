@@ -7,6 +7,7 @@
 // The driver owns clocks, threads, files and sockets.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod apache;
 mod boot;
 mod core;
 mod layout;
