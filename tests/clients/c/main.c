@@ -376,8 +376,18 @@ static void test_resume(void) {
     EXPECT(second && reaches(&again[0], 1));
     EXPECT(zoo_client_id(second)->client_id == id.client_id);
     zookeeper_close(second);
-    EXPECT(reaches(&states[1], 1));
     zookeeper_close(first);
+}
+
+static void test_wrong_password(void) {
+    int states[3] = {0}, owned[3] = {0};
+    zhandle_t *owner = open_session(NULL, owned);
+    EXPECT(owner && reaches(&owned[0], 1));
+    clientid_t id = {.client_id = zoo_client_id(owner)->client_id};
+    zhandle_t *intruder = open_session(&id, states);
+    EXPECT(intruder && reaches(&states[1], 1));
+    zookeeper_close(intruder);
+    zookeeper_close(owner);
 }
 
 static void test_chroot(void) {
@@ -460,6 +470,7 @@ int main(void) {
     run("ephemeral ends with its session", test_ephemeral);
     run("session resumed", test_resume);
     run("chroot", test_chroot);
+    run("a wrong password is told Expired", test_wrong_password);
     run("1 MB of data", test_large);
     run("kill -9: session, ephemeral and watch are kept", test_killed);
     zookeeper_close(zk);

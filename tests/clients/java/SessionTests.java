@@ -34,6 +34,7 @@ final class SessionTests {
         client.create("/sessions", "");
         suite.test("session: timeout negotiated", this::timeout);
         suite.test("session: resumed by id and password", this::resumed);
+        suite.test("session: taken over while its first connection is open", this::takenOver);
         suite.test("session: a wrong password is told Expired", this::wrongPassword);
         suite.test("session: a closed session cannot be resumed", this::closed);
         suite.test("session: expires and takes its ephemerals along", this::expires);
@@ -58,16 +59,27 @@ final class SessionTests {
     }
 
     private void resumed() throws Exception {
-        Client first = new Client(connect);
-        first.create("/sessions/resumed", "", CreateMode.EPHEMERAL);
-        Client second = new Client(connect, Client.TIMEOUT_MS, first.zk.getSessionId(), first.zk.getSessionPasswd());
-        second.session.await(KeeperState.SyncConnected);
-        Suite.equal(first.zk.getSessionId(), second.zk.getSessionId());
-        Suite.equal(second.zk.getSessionId(), zk.exists("/sessions/resumed", false).getEphemeralOwner());
-        second.close();
-        Suite.equal(null, zk.exists("/sessions/resumed", false));
-        first.session.await(KeeperState.Expired);
-        first.close();
+        try (Proxy proxy = new Proxy(connect); Client first = new Client(proxy.connect())) {
+            first.create("/sessions/resumed", "", CreateMode.EPHEMERAL);
+            // Away, so that the two handles do not take the session from each other by turns.
+            proxy.cut();
+            Client second = new Client(connect, Client.TIMEOUT_MS, first.zk.getSessionId(), first.zk.getSessionPasswd());
+            second.session.await(KeeperState.SyncConnected);
+            Suite.equal(first.zk.getSessionId(), second.zk.getSessionId());
+            Suite.equal(second.zk.getSessionId(), zk.exists("/sessions/resumed", false).getEphemeralOwner());
+            second.close();
+            Suite.equal(null, zk.exists("/sessions/resumed", false));
+            proxy.heal();
+            first.session.await(KeeperState.Expired);
+        }
+    }
+
+    private void takenOver() throws Exception {
+        try (Client first = new Client(connect);
+            Client second = new Client(connect, Client.TIMEOUT_MS, first.zk.getSessionId(), first.zk.getSessionPasswd())) {
+            second.session.await(KeeperState.SyncConnected);
+            first.session.await(KeeperState.Disconnected);
+        }
     }
 
     private void wrongPassword() throws Exception {

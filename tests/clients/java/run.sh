@@ -9,7 +9,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 lib="$("$here/../common/get_apache.sh")"
 classes="$(mktemp -d)"
 trap 'rm -rf "$classes"' EXIT
-javac -nowarn -proc:none -d "$classes" -cp "$lib/*" "$here"/*.java 2> >(grep -v '^Note:' >&2)
+javac -encoding UTF-8 -nowarn -proc:none -d "$classes" -cp "$lib/*" "$here"/*.java 2> >(grep -v '^Note:' >&2)
 # Secret of the super user: super:secret.
 super="super:$("$PYTHON" -c 'import base64, hashlib; print(base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode())')"
 cat >"$classes/log4j2.properties" <<'LOG'
@@ -18,4 +18,4 @@ rootLogger.level=off
 LOG
 "$here/../common/server.py" --cfg tickTime=500 --sysprop zookeeper.extendedTypesEnabled=true --sysprop znode.container.checkIntervalMs=200 \
   --sysprop "zookeeper.DigestAuthenticationProvider.superDigest=$super" -- \
-  java -Xmx512m -XX:+UseSerialGC -Dlog4j2.configurationFile="file:$classes/log4j2.properties" -cp "$classes:$lib/*" Main "${1:-}"
+  java -Dfile.encoding=UTF-8 -Xmx512m -XX:+UseSerialGC -Dlog4j2.configurationFile="file:$classes/log4j2.properties" -cp "$classes:$lib/*" Main "${1:-}"
