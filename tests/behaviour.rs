@@ -33,6 +33,17 @@ fn the_default_conversation_by_epoll() {
     replay(include_str!("vectors/behaviour-default.json"), "ringkeeper.io=epoll", &[]);
 }
 
+#[test]
+fn four_letter_words_answer_a_client_that_has_ended_its_direction() {
+    for extra in ["ringkeeper.shards=1", "ringkeeper.shards=3", "ringkeeper.io=epoll"] {
+        let server = Server::start(extra, &[]);
+        for _ in 0..100 {
+            let text = server.four_letters("srvr").expect("an answer");
+            assert!(text.contains("Mode: standalone\nNode count: 5\n"), "{extra}: {text:?}");
+        }
+    }
+}
+
 /// The connection each recorded step used: A first, B for the steps without authentication, then one each for the steps
 /// that end a connection, C for the watches.
 fn connection_of(index: usize) -> usize {

@@ -155,7 +155,11 @@ impl Epoll {
             return;
         }
         match receive(socket.as_raw_fd(), &mut self.buffer) {
-            Ok(0) => self.on_gone(index, sink),
+            Ok(0) => {
+                self.conns[index as usize].wants_input = false;
+                self.update_interest(index);
+                sink(Event::Ended { conn });
+            }
             Ok(count) => sink(Event::Received { conn, bytes: &self.buffer[..count] }),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.on_gone(index, sink),

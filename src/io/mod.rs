@@ -34,7 +34,9 @@ pub enum Event<'a> {
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The one send in flight of this connection is done; the buffer comes back (cleared) for reuse.
     Sent { conn: ConnId, buffer: Vec<u8> },
-    /// The peer is gone (end of stream or error). The connection is already released; its id is dead.
+    /// The peer sends nothing more, but may still read. The connection lives on until `close`.
+    Ended { conn: ConnId },
+    /// The peer is gone (an error). The connection is already released; its id is dead.
     Closed { conn: ConnId },
     /// A durable write is done. On `Ok` all of its bytes are durable.
     WriteDone { token: u64, buffer: AlignedBuffer, result: std::io::Result<()> },

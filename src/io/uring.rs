@@ -261,8 +261,10 @@ impl Uring {
         if !is_listened_to {
             return;
         }
-        let is_over = result == 0 || (result < 0 && !matches!(-result, libc::ENOBUFS | libc::ECANCELED));
-        if is_over {
+        if result == 0 {
+            self.conns[index as usize].wants_input = false;
+            sink(Event::Ended { conn: self.id(index) });
+        } else if result < 0 && !matches!(-result, libc::ENOBUFS | libc::ECANCELED) {
             self.on_gone(index, sink);
         } else {
             self.arm_receive(index);

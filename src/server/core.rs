@@ -208,6 +208,7 @@ impl Core {
                 Event::Sent { conn, buffer } => {
                     step_shard(shard, now, ShardInput::Sent { conn, buffer }, shard_out);
                 }
+                Event::Ended { conn } => step_shard(shard, now, ShardInput::Ended { conn }, shard_out),
                 Event::Closed { conn } => step_shard(shard, now, ShardInput::Closed { conn }, shard_out),
                 Event::WriteDone { token, buffer, result } => {
                     let Some(seat) = seat else { return };

@@ -61,6 +61,7 @@ impl Shard {
     fn ask(&mut self, id: ConnId, question: Question, out: &mut Vec<ShardOutput>) {
         if let Some(conn) = self.conn_mut(id) {
             conn.phase = Phase::Asked;
+            conn.asked_for_text = true;
         }
         let origin = Origin { shard: self.settings.shard, conn: id };
         out.push(ShardOutput::ToMember(ToMember::Ask { origin, question }));

@@ -125,6 +125,8 @@ impl Server {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(DEADLINE)).ok()?;
         stream.write_all(word.as_bytes()).ok()?;
+        // ZooKeeper's own tool ends its direction at once; the answer must come all the same.
+        stream.shutdown(std::net::Shutdown::Write).ok()?;
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;
         Some(text)
