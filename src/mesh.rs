@@ -23,7 +23,7 @@ pub enum ToMember {
     /// A four-letter word needs numbers of all shards and the member.
     Ask { origin: Origin, question: Question },
     /// A shard's part of an answer.
-    Part { ask: u64, part: ShardPart },
+    Part { ask: u64, part: Box<ShardPart> },
 }
 
 /// A write or sync, not yet decoded.

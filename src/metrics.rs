@@ -85,14 +85,73 @@ impl ServerStats {
     }
 }
 
+/// A number as Java's `Double.toString` writes it: at least one digit behind the point, an exponent below 0.001 and from
+/// ten million on.
+pub fn java_double(number: f64) -> String {
+    if number.is_nan() {
+        return "NaN".into();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "Infinity".into() } else { "-Infinity".into() };
+    }
+    if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
+        return with_point(format!("{number}"));
+    }
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').expect("the format has an exponent");
+    format!("{}E{exponent}", with_point(digits.into()))
+}
+
+fn with_point(digits: String) -> String {
+    if digits.contains('.') { digits } else { digits + ".0" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn doubles_look_like_those_of_java() {
+        let pairs = [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (-2.75, "-2.75"),
+            (0.3653, "0.3653"),
+            (0.001, "0.001"),
+            (0.00025, "2.5E-4"),
+            (9_999_999.5, "9999999.5"),
+            (1e7, "1.0E7"),
+            (123_456_789.0, "1.23456789E8"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ];
+        for (number, text) in pairs {
+            assert_eq!(java_double(number), text);
+        }
+    }
+
+    #[test]
+    fn what_is_merged_adds_up_and_what_is_open_survives_a_reset() {
+        let mut all =
+            ServerStats { connections: 2, outstanding: 1, packets_sent: 5, ..ServerStats::default() };
+        let mut other = ServerStats { connections: 1, packets_sent: 7, ..ServerStats::default() };
+        other.on_latency(4);
+        other.on_latency(2);
+        all.merge(&other);
+        assert_eq!((all.connections, all.packets_sent, all.latency_sum_ms), (3, 12, 6));
+        assert_eq!((all.latency_min_ms, all.latency_max_ms, all.latency_count), (Some(2), 4, 2));
+        assert_eq!(all.latency_average(), "3.0");
+        all.reset();
+        assert_eq!((all.connections, all.outstanding, all.packets_sent), (3, 1, 0));
+        assert_eq!(all.latency_min_ms, None);
+    }
+
+    #[test]
     fn averages_look_like_java_doubles() {
         let average = |sum, count| {
-            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }.latency_average()
+            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }
+                .latency_average()
         };
         assert_eq!(average(0, 0), "0.0");
         assert_eq!(average(11, 4), "2.75");

@@ -1,1 +1,106 @@
-//! The operator's commands.
+//! The operator's commands: one file each, listed in [`Command`]. Parses arguments, sets up the log on standard error,
+//! and turns the outcome into an exit code; what a command does is done elsewhere.
+
+// Commands read files and the environment.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod bench;
+mod options;
+mod start;
+
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// A coordination server that takes the place of Apache ZooKeeper 3.9 on Linux.
+#[derive(Parser)]
+#[command(name = "ringkeeper", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// What goes to the log on standard error: error, warn, info, debug or trace.
+    #[arg(long, global = true, env = "RINGKEEPER_LOG", default_value = "info", value_parser = level)]
+    log_level: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A new command gets a file, an entry here and one in [`run`].
+#[derive(Subcommand)]
+enum Command {
+    Start(start::Arguments),
+    /// Measure a ZooKeeper server, or the limits of this machine.
+    Bench(bench::BenchArgs),
+    /// Print the version.
+    Version,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or stopped in order
+  1  the server could not start, or failed
+  2  wrong usage or a wrong configuration";
+
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(&cli.log_level);
+    run(cli.command)
+}
+
+fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Start(arguments) => start::run(&arguments),
+        Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
+        Command::Version => {
+            println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn done_or_failed<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringkeeper: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Lines with UTC times; coloured on a terminal only.
+fn log_to_stderr(level: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+fn level(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_string()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defines_are_written_as_for_java() {
+        let cli = Cli::try_parse_from(["ringkeeper", "start", "a.cfg", "-Da=b=c", "-D", "x=1", "--check"]);
+        let Ok(Cli { command: Command::Start(arguments), .. }) = cli else { panic!("start is a command") };
+        assert_eq!(arguments.defines(), [("a".into(), "b=c".into()), ("x".into(), "1".into())]);
+        assert!(Cli::try_parse_from(["ringkeeper", "start", "-Dnothing"]).is_err());
+        assert!(Cli::try_parse_from(["ringkeeper", "--log-level", "a=b=c", "version"]).is_err());
+    }
+}

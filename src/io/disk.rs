@@ -112,7 +112,8 @@ fn probe_file(path: &Path) -> io::Result<DiskProbe> {
 const PROBE_BYTES: u64 = 256 << 10;
 
 fn median(fd: &OwnedFd, durability: Durability) -> io::Result<u64> {
-    let mut times = (0..9).map(|turn| timed_write(fd, durability, turn * 4096)).collect::<io::Result<Vec<_>>>()?;
+    let mut times =
+        (0..9).map(|turn| timed_write(fd, durability, turn * 4096)).collect::<io::Result<Vec<_>>>()?;
     times.sort_unstable();
     Ok(times[times.len() / 2])
 }
@@ -125,7 +126,12 @@ fn timed_write(fd: &OwnedFd, durability: Durability, offset: u64) -> io::Result<
 }
 
 /// A blocking durable write, for threads off the hot cores.
-pub fn write_durable(fd: &OwnedFd, offset: u64, buffer: &AlignedBuffer, durability: Durability) -> io::Result<()> {
+pub fn write_durable(
+    fd: &OwnedFd,
+    offset: u64,
+    buffer: &AlignedBuffer,
+    durability: Durability,
+) -> io::Result<()> {
     let bytes = buffer.as_slice();
     let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let flags = if durability == Durability::Dsync { libc::RWF_DSYNC } else { 0 };

@@ -45,10 +45,6 @@ struct Slot {
     wants_input: bool,
     /// Closed for its user; the slot is free once the send in flight has ended.
     is_closing: bool,
-    has_received: bool,
-    has_sent: bool,
-    /// The peer has shut its side before its first answer; `Closed` follows that answer.
-    is_ended: bool,
     interest: u32,
 }
 
@@ -115,7 +111,7 @@ impl Epoll {
     fn update_interest(&mut self, index: u32) {
         let slot = &mut self.conns[index as usize];
         let Some(socket) = &slot.socket else { return };
-        let is_read = slot.wants_input && !slot.is_closing && !slot.is_ended;
+        let is_read = slot.wants_input && !slot.is_closing;
         let input = if is_read { libc::EPOLLIN } else { 0 };
         let output = if slot.sending.is_some() { libc::EPOLLOUT } else { 0 };
         let wanted = (input | output) as u32;
@@ -132,7 +128,9 @@ impl Epoll {
         while *sent < buffer.len() {
             match send(socket.as_raw_fd(), &buffer[*sent..]) {
                 Ok(count) => *sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.update_interest(index),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.update_interest(index);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) if slot.is_closing => return self.release(index),
                 Err(_) => return self.gone.push(conn),
@@ -168,25 +166,20 @@ impl Epoll {
             }
             return;
         }
-        if !slot.wants_input || slot.is_ended {
+        if !slot.wants_input {
             if is_hung_up {
                 self.on_gone(index, sink);
             }
             return;
         }
         match receive(socket.as_raw_fd(), &mut self.buffer) {
-            Ok(0) if slot.has_received && !slot.has_sent => {
-                slot.is_ended = true;
-                self.lingering.add(conn);
+            Ok(0) => {
+                self.conns[index as usize].wants_input = false;
                 self.update_interest(index);
+                sink(Event::Ended { conn });
             }
-            Ok(0) => self.on_gone(index, sink),
-            Ok(count) => {
-                slot.has_received = true;
-                sink(Event::Received { conn, bytes: &self.buffer[..count] });
-            }
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Ok(count) => sink(Event::Received { conn, bytes: &self.buffer[..count] }),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(_) => self.on_gone(index, sink),
         }
     }
@@ -226,19 +219,14 @@ impl Epoll {
     }
 
     /// Watches listeners that have rested, ends connections that linger too long.
-    fn look_after_the_late(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+    fn look_after_the_late(&mut self) {
         if self.accept_pause.is_over() {
             self.watch_listeners(true);
         }
         while let Some(conn) = self.lingering.due() {
             let slot = &self.conns[conn.slot as usize];
-            if slot.generation != conn.generation || slot.socket.is_none() {
-                continue;
-            }
-            if slot.is_closing {
+            if slot.generation == conn.generation && slot.is_closing {
                 self.release(conn.slot);
-            } else {
-                self.on_gone(conn.slot, sink);
             }
         }
     }
@@ -255,11 +243,8 @@ impl Epoll {
         }
         let mut sent = std::mem::take(&mut self.sent);
         for (conn, buffer) in sent.drain(..) {
-            let Some(slot) = self.slot(conn) else { continue };
-            let is_ended = slot.is_ended;
-            sink(Event::Sent { conn, buffer });
-            if is_ended {
-                self.on_gone(conn.slot, sink);
+            if self.slot(conn).is_some() {
+                sink(Event::Sent { conn, buffer });
             }
         }
         self.sent = sent;
@@ -290,7 +275,9 @@ impl Backend for Epoll {
             }
         };
         let interest = libc::EPOLLIN as u32;
-        if let Err(error) = control(&self.poll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), interest, index as u64) {
+        if let Err(error) =
+            control(&self.poll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), interest, index as u64)
+        {
             self.free.push(index);
             return Err(error);
         }
@@ -304,7 +291,6 @@ impl Backend for Epoll {
     fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
         let Some(slot) = self.slot(conn) else { return };
         assert!(slot.sending.is_none(), "one send per connection is in flight at most");
-        slot.has_sent = true;
         slot.sending = Some((buffer, 0));
         self.try_send(conn.slot);
     }
@@ -357,7 +343,7 @@ impl Backend for Epoll {
     }
 
     fn turn(&mut self, wait: Option<Duration>, sink: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
-        self.look_after_the_late(sink);
+        self.look_after_the_late();
         let wait = shorten(wait, &self.lingering, &self.accept_pause);
         let has_done = !self.sent.is_empty() || !self.gone.is_empty();
         let timeout_ms = match wait {
@@ -452,7 +438,9 @@ fn control(poll: &OwnedFd, operation: i32, fd: RawFd, events: u32, data: u64) ->
 
 fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: the slice is valid for the call and only read.
-    let count = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
+    let count = unsafe {
+        libc::send(fd, bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+    };
     if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 

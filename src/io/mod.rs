@@ -5,11 +5,15 @@
 //! Two backends implement the trait: `uring` (io_uring: multishot accept and receive, provided buffer ring, one enter
 //! per turn) and `epoll`, chosen by `probe` at start.
 
+// The edge is where clocks, threads, files and sockets belong.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod bufring;
 pub mod clock;
 pub mod disk;
 pub mod epoll;
 mod patience;
+pub mod poller;
 pub mod process;
 pub mod queue;
 pub mod signals;
@@ -33,8 +37,9 @@ pub enum Event<'a> {
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The one send in flight of this connection is done; the buffer comes back (cleared) for reuse.
     Sent { conn: ConnId, buffer: Vec<u8> },
-    /// The peer is gone (end of stream or error). The connection is already released; its id is dead. A peer that shuts
-    /// its side before the first answer still gets that answer: then this follows its `Sent`, or two seconds without it.
+    /// The peer sends nothing more, but may still read. The connection lives on until `close`.
+    Ended { conn: ConnId },
+    /// The peer is gone (an error). The connection is already released; its id is dead.
     Closed { conn: ConnId },
     /// A durable write is done. On `Ok` all of its bytes are durable.
     WriteDone { token: u64, buffer: AlignedBuffer, result: std::io::Result<()> },
@@ -124,7 +129,9 @@ pub fn open_backend(
                     Some(libc::ENOMEM) => "the limit of locked memory is too low",
                     _ => "not usable",
                 };
-                tracing::warn!("IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more");
+                tracing::warn!(
+                    "IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more"
+                );
             }
             Err(_) => {}
         }

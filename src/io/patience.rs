@@ -1,15 +1,12 @@
-//! What a backend does after a while: give up on a connection that waits for its last answer to be sent, and look again
-//! at a listener for which no descriptor was free. It lives on the backend's core.
-//!
-//! Two kinds of connection wait for a last answer: one that is closed while a send is in flight, and one whose peer has
-//! shut its side before the first answer (a four letter word piped into netcat), which must still be answered.
+//! What a backend does after a while: give up on a closed connection whose last send does not end, and look again at a
+//! listener for which no descriptor was free. It lives on the backend's core.
 
 use crate::ids::ConnId;
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Connections that end with their last send, in the order of their deadlines.
+/// Closed connections that end with the send in flight, in the order of their deadlines.
 #[derive(Default)]
 pub struct Lingering(VecDeque<(Instant, ConnId)>);
 
@@ -57,7 +54,9 @@ impl AcceptPause {
         if !self.is_told {
             self.is_told = true;
             let error = io::Error::from_raw_os_error(errno);
-            tracing::warn!("new connections have to wait: {error}; raise the limit of open files (ulimit -n)");
+            tracing::warn!(
+                "new connections have to wait: {error}; raise the limit of open files (ulimit -n)"
+            );
         }
         true
     }

@@ -34,9 +34,14 @@ pub fn mailbox<T>(capacity: usize, waker: Arc<dyn Waker>) -> (Sender<T>, Receive
 impl<T> Sender<T> {
     /// Queues a message; gives it back if the queue is full.
     pub fn send(&self, message: T) -> Result<(), T> {
-        self.0.queue.push(message)?;
+        self.push(message)?;
         self.wake();
         Ok(())
+    }
+
+    /// The same without waking the receiver: `wake` must follow.
+    pub fn push(&self, message: T) -> Result<(), T> {
+        self.0.queue.push(message)
     }
 
     /// Wakes the receiver if it sleeps: at most one system call per announced sleep.

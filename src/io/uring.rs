@@ -56,10 +56,6 @@ struct Slot {
     wants_input: bool,
     /// Closed for its user; the slot is free once the send in flight has ended.
     is_closing: bool,
-    has_received: bool,
-    has_sent: bool,
-    /// The peer has shut its side before its first answer; `Closed` follows that answer.
-    is_ended: bool,
 }
 
 struct DiskWrite {
@@ -99,7 +95,10 @@ impl Uring {
             other => (other?, true),
         };
         if !ring.params().is_feature_ext_arg() || !ring.params().is_feature_nodrop() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel's io_uring is too old (6.0 or later)"));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the kernel's io_uring is too old (6.0 or later)",
+            ));
         }
         let buffers = BufferRing::register(&ring, count, bytes)?;
         let mut uring = Uring {
@@ -176,7 +175,7 @@ impl Uring {
     fn arm_receive(&mut self, index: u32) {
         let slot = &mut self.conns[index as usize];
         let Some(socket) = &slot.socket else { return };
-        if slot.is_armed || !slot.wants_input || slot.is_closing || slot.is_ended {
+        if slot.is_armed || !slot.wants_input || slot.is_closing {
             return;
         }
         slot.is_armed = true;
@@ -279,7 +278,7 @@ impl Uring {
     }
 
     /// Arms listeners that have rested, ends connections that linger too long.
-    fn look_after_the_late(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+    fn look_after_the_late(&mut self) {
         if !self.accept_pause.is_active() || self.accept_pause.is_over() {
             for listener in std::mem::take(&mut self.listeners_idle) {
                 self.arm_accept(listener);
@@ -291,8 +290,6 @@ impl Uring {
             if slot.generation == conn.generation && slot.is_closing {
                 // The send in flight fails, and its completion frees the slot.
                 shutdown(socket.as_raw_fd());
-            } else if slot.generation == conn.generation {
-                self.on_gone(conn.slot, sink);
             }
         }
     }
@@ -339,7 +336,6 @@ impl Uring {
         let slot = &mut self.conns[index as usize];
         let is_current = slot.generation == generation && slot.socket.is_some();
         let is_listened_to = is_current && !slot.is_closing;
-        slot.has_received |= is_current && result > 0;
         if let Some(buffer) = cqueue::buffer_select(flags) {
             let length = result.max(0) as usize;
             if is_listened_to && length > 0 {
@@ -358,13 +354,12 @@ impl Uring {
         if !is_listened_to {
             return;
         }
-        let is_passing = matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
-        let is_over = result == 0 || (result < 0 && !is_passing);
-        if result == 0 && slot.has_received && !slot.has_sent {
-            slot.is_ended = true;
-            let conn = self.id(index);
-            self.lingering.add(conn);
-        } else if is_over {
+        if result == 0 {
+            self.conns[index as usize].wants_input = false;
+            sink(Event::Ended { conn: self.id(index) });
+        } else if result < 0
+            && !matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN)
+        {
             self.on_gone(index, sink);
         } else {
             self.arm_receive(index);
@@ -393,16 +388,12 @@ impl Uring {
             return self.start_send(index);
         }
         let Some((mut buffer, _)) = slot.sending.take() else { return };
-        let is_ended = slot.is_ended;
         if slot.is_closing {
             self.release(index);
         } else if is_done {
             buffer.clear();
             let conn = self.id(index);
             sink(Event::Sent { conn, buffer });
-            if is_ended {
-                self.on_gone(index, sink);
-            }
         } else {
             self.on_gone(index, sink);
         }
@@ -477,7 +468,6 @@ impl Backend for Uring {
             return;
         }
         assert!(slot.sending.is_none(), "one send per connection is in flight at most");
-        slot.has_sent = true;
         slot.sending = Some((buffer, 0));
         self.start_send(conn.slot);
     }
@@ -550,10 +540,11 @@ impl Backend for Uring {
 
     fn turn(&mut self, wait: Option<Duration>, sink: &mut dyn FnMut(Event<'_>)) -> io::Result<()> {
         self.arm_wake();
-        self.look_after_the_late(sink);
+        self.look_after_the_late();
         self.submit(wait)?;
         let mut completions = std::mem::take(&mut self.completions);
-        completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+        completions
+            .extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
         for (data, result, flags) in completions.drain(..) {
             self.on_completion(data, result, flags, sink);
         }

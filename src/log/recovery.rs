@@ -111,7 +111,12 @@ impl Recovery<'_> {
         if !self.reaches(ids[first], header)? {
             // The segment before this one is torn, header and all, and nothing in it was ever acknowledged.
             recovered.next_frame = FrameSeq(header.durable_through.get() + 1);
-            self.examine_tail(ids, headers, (first, LOG_BLOCK as u64, "the segment before is torn"), &mut recovered)?;
+            self.examine_tail(
+                ids,
+                headers,
+                (first, LOG_BLOCK as u64, "the segment before is torn"),
+                &mut recovered,
+            )?;
             recovered.unused.push(ids[first]);
             return Ok(recovered);
         }
@@ -126,9 +131,12 @@ impl Recovery<'_> {
         loop {
             let previous = headers[index].as_ref().map_or(0, |header| header.previous_zxid.get());
             recovered.segments.push((ids[index], Zxid(previous as i64)));
-            let (offset, why) = self.read_segment(ids[index], &headers[index + 1..], &mut recovered, &mut last_in_log)?;
+            let (offset, why) =
+                self.read_segment(ids[index], &headers[index + 1..], &mut recovered, &mut last_in_log)?;
             let expected = recovered.next_frame.0;
-            let goes_on = |header: &Option<SegmentHeader>| header.is_some_and(|header| header.first_frame.get() == expected);
+            let goes_on = |header: &Option<SegmentHeader>| {
+                header.is_some_and(|header| header.first_frame.get() == expected)
+            };
             match headers[index + 1..].iter().position(goes_on) {
                 Some(further) => index += 1 + further,
                 None => {
@@ -221,13 +229,18 @@ impl Recovery<'_> {
     ) -> Result<(), RecoveryError> {
         let (first, last) = (Zxid(header.first_zxid.get() as i64), Zxid(header.last_zxid.get() as i64));
         if last_in_log.is_some_and(|before| first <= before) || last < first {
-            return Err(self.error(segment, offset, format!("zxids do not ascend: {first} to {last} comes late")));
+            return Err(self.error(
+                segment,
+                offset,
+                format!("zxids do not ascend: {first} to {last} comes late"),
+            ));
         }
         *last_in_log = Some(last);
         if last <= self.snapshot {
             return Ok(());
         }
-        let mut rest = &self.buffer[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.body_bytes.get() as usize];
+        let mut rest =
+            &self.buffer[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + header.body_bytes.get() as usize];
         for _ in 0..header.txns.get() {
             let entry = rest.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize);
             let Some(entry) = entry.and_then(|length| rest.get(4..4 + length)) else {
@@ -281,7 +294,9 @@ impl Recovery<'_> {
             let start = if is_here { offset } else { LOG_BLOCK as u64 };
             let (found, proof) = self.scan(*other, start, expected)?;
             if let Some(proof) = proof {
-                let what = format!("{why}; frame {expected} is missing, but {proof} behind it says that it was durable");
+                let what = format!(
+                    "{why}; frame {expected} is missing, but {proof} behind it says that it was durable"
+                );
                 return Err(self.error(ids[index], offset, what));
             }
             torn += found;

@@ -226,7 +226,10 @@ fn damage_in_the_middle_is_refused_with_file_and_offset() {
         let mut disk = filled();
         disk.files.get_mut(&1).expect("first")[block * LOG_BLOCK + FRAME_HEADER_BYTES + 20] ^= 1;
         let error = recover_all(&mut disk, Zxid(0)).expect_err("damaged");
-        assert_eq!((error.file.as_str(), error.offset), ("segment.0000000000000001", (block * LOG_BLOCK) as u64));
+        assert_eq!(
+            (error.file.as_str(), error.offset),
+            ("segment.0000000000000001", (block * LOG_BLOCK) as u64)
+        );
     }
 }
 

@@ -132,7 +132,8 @@ impl LogWriter {
     pub fn has_room(&self, bytes: usize) -> bool {
         let base = if self.built_txns == 0 { FRAME_HEADER_BYTES } else { self.built_bytes };
         let frame = (base + 4 + bytes).next_multiple_of(LOG_BLOCK) as u64;
-        let here = self.current.as_ref().is_some_and(|place| !self.rolls() && place.offset + frame <= place.bytes);
+        let here =
+            self.current.as_ref().is_some_and(|place| !self.rolls() && place.offset + frame <= place.bytes);
         here || self.ready.front().is_some_and(|(_, bytes)| LOG_BLOCK as u64 + frame <= *bytes)
     }
 
@@ -150,7 +151,10 @@ impl LogWriter {
 
     /// Preparing a segment failed; it will be asked for again by the next `flush`.
     pub fn on_segment_failed(&mut self, segment: SegmentId) {
-        assert!(self.asked == 1 && segment.0 + 1 == self.next_segment.0, "one segment is asked for at a time");
+        assert!(
+            self.asked == 1 && segment.0 + 1 == self.next_segment.0,
+            "one segment is asked for at a time"
+        );
         self.asked -= 1;
         self.next_segment = segment;
     }

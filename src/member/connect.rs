@@ -53,7 +53,9 @@ impl Member {
         let Connect { origin, session, timeout_ms, password_ok, last_zxid_seen: seen } = *connect;
         let resumed =
             if password_ok { self.sessions.resume(session, timeout_ms, origin, now.mono_ms) } else { None };
-        if let Some(Some(old)) = resumed {
+        // A wrong password, too, costs the live connection, as in ZooKeeper: its client just connects again.
+        let old = if password_ok { resumed.flatten() } else { self.sessions.owner(session) };
+        if let Some(old) = old {
             Member::send(old, ToShard::Close { conn: old.conn, session }, out);
         }
         let valid = resumed.is_some();

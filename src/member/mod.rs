@@ -255,7 +255,7 @@ impl Member {
                 None
             }
             ToMember::Part { ask, part } => {
-                self.on_part(now, ask, part, out);
+                self.on_part(now, ask, *part, out);
                 None
             }
             other => Some(other),

@@ -112,6 +112,11 @@ impl Sessions {
         if *session.owner.get_or_insert(origin) == origin { Ok(()) } else { Err(ErrorCode::SessionMoved) }
     }
 
+    /// The connection it is used through.
+    pub fn owner(&self, id: SessionId) -> Option<Origin> {
+        self.table.get(&id)?.owner
+    }
+
     /// Its connection is gone; the session lives on.
     pub fn disown(&mut self, id: SessionId, origin: Origin) {
         if let Some(session) = self.table.get_mut(&id)

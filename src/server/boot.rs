@@ -2,13 +2,14 @@
 
 use super::ServerOptions;
 use crate::ids::{FrameSeq, SegmentId, SessionId, Zxid};
+use crate::io::disk::AtomicFile;
 use crate::log::{LogStart, Recovered, SegmentSource, recover};
 use crate::member::RecoveredState;
 use crate::tree::{Store, StoreSettings, Tree, Undo, image};
 use crate::wire::{Txn, TxnHeader};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -92,21 +93,27 @@ impl Booted {
 
 /// Recovers, or begins an empty server.
 pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
-    let found = snapshots(&folders.data)
-        .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))?;
-    refuse_foreign_data(options, folders, found.is_empty())?;
+    let find = || {
+        snapshots(&folders.data)
+            .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))
+    };
+    take_over(options, folders, find()?.is_empty())?;
+    let found = find()?;
     let (snapshot, store, mut sessions) = load_newest(options, &found)?;
     let mut store = store;
     let after = snapshot.unwrap_or(Zxid::ZERO);
     let mut source = Files { folder: folders.log.clone(), open: None };
     let mut mismatches = 0;
-    let recovered = recover(&mut source, after, &mut |entry| replay(&mut store, &mut sessions, entry, &mut mismatches));
+    let recovered =
+        recover(&mut source, after, &mut |entry| replay(&mut store, &mut sessions, entry, &mut mismatches));
     let recovered = recovered.map_err(|error| error.to_string())?;
     if let Some(discarded) = &recovered.discarded {
         tracing::warn!("{discarded}");
     }
     if mismatches > 0 {
-        tracing::error!("{mismatches} transaction(s) of the log carry another digest than the tree had after them");
+        tracing::error!(
+            "{mismatches} transaction(s) of the log carry another digest than the tree had after them"
+        );
     }
     forget_unused(&recovered, folders)?;
     store.set_applied(recovered.last_zxid);
@@ -132,31 +139,72 @@ fn store_settings(options: &ServerOptions) -> StoreSettings {
     }
 }
 
-/// Data written by another server is never silently passed over.
-fn refuse_foreign_data(options: &ServerOptions, folders: &Folders, no_snapshot: bool) -> Result<(), String> {
-    let is_ours = !no_snapshot || fs::read_dir(&folders.log).is_ok_and(|entries| {
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
-    });
-    if is_ours {
-        return Ok(());
-    }
-    for folder in [&options.data_dir, &options.log_dir] {
-        let version_2 = folder.join("version-2");
-        let has_data = fs::read_dir(&version_2).is_ok_and(|entries| {
-            entries.flatten().any(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                name.starts_with("snapshot.") || name.starts_with("log.")
-            })
+/// A folder that holds only Apache's files is taken over: their state becomes our first snapshot, and a marker says which
+/// files it came from. Apache's files stay as they are. If they change later, the start is refused: two histories are
+/// never merged.
+fn take_over(options: &ServerOptions, folders: &Folders, no_snapshot: bool) -> Result<(), String> {
+    let is_ours = !no_snapshot
+        || fs::read_dir(&folders.log).is_ok_and(|entries| {
+            entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
         });
-        if has_data {
-            return Err(format!(
-                "{} holds data of Apache ZooKeeper, which this version cannot take over yet; nothing was changed. \
-                 Choose another dataDir to start empty",
-                version_2.display()
-            ));
+    let marker = folders.data.join("taken-over");
+    let files = foreign_files(options);
+    if is_ours {
+        let known = fs::read_to_string(&marker).unwrap_or_default();
+        if known == files {
+            return Ok(());
+        }
+        return Err(format!(
+            "{} holds files of Apache ZooKeeper that are not those this server continues from ({} lists them). Two \
+             histories cannot be merged: move away either the folder version-2 or the folder ringkeeper, whichever is \
+             the older one, and start again",
+            options.data_dir.join("version-2").display(),
+            marker.display()
+        ));
+    }
+    let settings = store_settings(options);
+    let restored = super::apache::restore(&options.data_dir, &options.log_dir, settings, &options.image)?;
+    let Some(restored) = restored else { return Ok(()) };
+    for warning in &restored.warnings {
+        tracing::warn!("{warning}");
+    }
+    let sessions: Vec<(SessionId, i32)> = restored.sessions.into_iter().collect();
+    let tree = restored.store.tree();
+    let digest = restored.store.digest().map(|digest| (restored.last_zxid, digest));
+    let path = folders.data.join(format!("snapshot.{:x}", restored.last_zxid));
+    let write = || -> io::Result<()> {
+        let mut file = AtomicFile::create(&marker)?;
+        file.write_all(files.as_bytes())?;
+        file.finish()?;
+        let mut file = AtomicFile::create(&path)?;
+        image::write(tree, &sessions, digest, restored.last_zxid, &options.image, &mut file)?;
+        file.finish().map(drop)
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    tracing::info!(
+        "took over the data of Apache ZooKeeper: {} and {} transaction(s) of its logs, last zxid {}, {} nodes, {} session(s)",
+        restored.snapshot.display(),
+        restored.txns,
+        restored.last_zxid,
+        tree.node_count() - 1,
+        sessions.len()
+    );
+    Ok(())
+}
+
+/// Name and length of each of Apache's snapshots and logs, one per line.
+fn foreign_files(options: &ServerOptions) -> String {
+    let mut lines = std::collections::BTreeSet::new();
+    for folder in [&options.data_dir, &options.log_dir] {
+        for entry in fs::read_dir(folder.join("version-2")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("snapshot.") || name.starts_with("log.") {
+                let length = entry.metadata().map_or(0, |metadata| metadata.len());
+                lines.insert(format!("{name} {length}\n"));
+            }
         }
     }
-    Ok(())
+    lines.into_iter().collect()
 }
 
 type Loaded = (Option<Zxid>, Store, BTreeMap<SessionId, i32>);
@@ -177,17 +225,22 @@ fn load_newest(options: &ServerOptions, found: &BTreeMap<Zxid, PathBuf>) -> Resu
                     && at == *zxid
                     && digest != ours
                 {
-                    tracing::error!("{}: the digest in it is {digest:x}, but its tree has {ours:x}", path.display());
+                    tracing::error!(
+                        "{}: the digest in it is {digest:x}, but its tree has {ours:x}",
+                        path.display()
+                    );
                 }
                 return Ok((Some(*zxid), store, image.sessions.into_iter().collect()));
             }
-            Err(error) => tracing::error!("{} cannot be used ({error}); trying the one before", path.display()),
+            Err(error) => {
+                tracing::error!("{} cannot be used ({error}); trying the one before", path.display())
+            }
         }
     }
     Ok((None, Store::new(settings), BTreeMap::new()))
 }
 
-fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(super) fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
     let file = File::open(path)?;
     Ok(match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
@@ -216,7 +269,7 @@ fn replay(
     Ok(())
 }
 
-fn follow_session(header: &TxnHeader, txn: &Txn<'_>, sessions: &mut BTreeMap<SessionId, i32>) {
+pub(super) fn follow_session(header: &TxnHeader, txn: &Txn<'_>, sessions: &mut BTreeMap<SessionId, i32>) {
     match txn {
         Txn::CreateSession { timeout_ms } => {
             sessions.insert(header.session, *timeout_ms);

@@ -53,7 +53,12 @@ pub struct MemberSeat {
 }
 
 impl MemberSeat {
-    pub fn new(member: Member, scribe: scribe::Handle, folders: &boot::Folders, probe: DiskProbe) -> MemberSeat {
+    pub fn new(
+        member: Member,
+        scribe: scribe::Handle,
+        folders: &boot::Folders,
+        probe: DiskProbe,
+    ) -> MemberSeat {
         MemberSeat {
             member,
             scribe,
@@ -100,6 +105,8 @@ pub struct Core {
     /// Per core: messages its queue had no room for.
     overflow: Vec<VecDeque<CoreMessage>>,
     accepted: Vec<(OwnedFd, SocketAddr)>,
+    /// Messages taken from the mailbox ahead of their turn.
+    held: VecDeque<CoreMessage>,
     failure: Option<String>,
     is_stopping: bool,
 }
@@ -132,6 +139,7 @@ impl Core {
             member_out: Vec::new(),
             shard_out: Vec::new(),
             accepted: Vec::new(),
+            held: VecDeque::new(),
             failure: None,
             is_stopping: false,
         })
@@ -148,7 +156,9 @@ impl Core {
                 self.stop_others();
                 return Err(failure);
             }
-            if self.seat.as_ref().is_some_and(|seat| seat.is_stopped) || (self.is_stopping && self.seat.is_none()) {
+            if self.seat.as_ref().is_some_and(|seat| seat.is_stopped)
+                || (self.is_stopping && self.seat.is_none())
+            {
                 self.stop_others();
                 return Ok(());
             }
@@ -161,7 +171,8 @@ impl Core {
 
     /// How long nothing needs to happen. None: until something arrives.
     fn wait_time(&mut self) -> Option<Duration> {
-        let is_busy = self.shard.as_ref().is_some_and(Shard::has_work)
+        let is_busy = !self.held.is_empty()
+            || self.shard.as_ref().is_some_and(Shard::has_work)
             || self.overflow.iter().any(|queue| !queue.is_empty())
             || self.seat.as_ref().is_some_and(|seat| !seat.waiting.is_empty() && seat.member.is_accepting());
         if is_busy || !self.receiver.announce_sleep() {
@@ -175,18 +186,29 @@ impl Core {
 
     /// Waits for the kernel and steps the state machines with what it tells.
     fn gather(&mut self, wait: Option<Duration>) -> std::io::Result<()> {
-        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, .. } = self;
+        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, receiver, held, .. } = self;
         let mut now: Option<Now> = None;
         backend.turn(wait, &mut |event| {
             let now = *now.get_or_insert_with(|| clock.now());
             match event {
                 Event::Accepted { socket, peer, .. } => accepted.push((socket, peer)),
                 Event::Received { conn, bytes } => {
+                    // A client may ask here what another client has just been told elsewhere. The batch was queued for
+                    // every shard before any reply left, so whatever is queued is taken first.
+                    while let Some(message) = receiver.pop() {
+                        match message {
+                            CoreMessage::ToShard(message) => {
+                                step_shard(shard, now, ShardInput::FromMember(message), shard_out);
+                            }
+                            other => held.push_back(other),
+                        }
+                    }
                     step_shard(shard, now, ShardInput::Received { conn, bytes }, shard_out);
                 }
                 Event::Sent { conn, buffer } => {
                     step_shard(shard, now, ShardInput::Sent { conn, buffer }, shard_out);
                 }
+                Event::Ended { conn } => step_shard(shard, now, ShardInput::Ended { conn }, shard_out),
                 Event::Closed { conn } => step_shard(shard, now, ShardInput::Closed { conn }, shard_out),
                 Event::WriteDone { token, buffer, result } => {
                     let Some(seat) = seat else { return };
@@ -207,7 +229,7 @@ impl Core {
     fn take_messages(&mut self) {
         let mut now = None;
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(message) = self.receiver.pop() else { break };
+            let Some(message) = self.held.pop_front().or_else(|| self.receiver.pop()) else { break };
             let now = *now.get_or_insert_with(|| self.clock.now());
             match message {
                 CoreMessage::ToMember(message) => {
@@ -309,9 +331,7 @@ impl Core {
                 if let (ToShard::Committed(batch), Some(seat)) = (&message, &mut self.seat) {
                     seat.scribe.commit(batch);
                 }
-                for shard in 0..self.layout.shards {
-                    self.send_to_shard(now, ShardId(shard), message.clone());
-                }
+                self.broadcast(now, &message);
             }
             MemberOutput::Assign { token, shard } => self.on_assign(now, token, shard),
             MemberOutput::Refuse { token, reason } => self.on_refuse(token, reason),
@@ -348,7 +368,11 @@ impl Core {
                             }
                             Err(error) => {
                                 let what = format!("{}: {error}", path.display());
-                                return seat.member.step(now, MemberInput::LogFailed { what }, &mut self.member_out);
+                                return seat.member.step(
+                                    now,
+                                    MemberInput::LogFailed { what },
+                                    &mut self.member_out,
+                                );
                             }
                         }
                     }
@@ -395,8 +419,9 @@ impl Core {
         let Some(seat) = &mut self.seat else { return };
         let token = seat.next_token;
         seat.next_token += 1;
-        seat.accepted.insert(token, (socket, peer));
+        // A listener for both families names IPv4 clients ::ffff:a.b.c.d; ACLs and limits know them as a.b.c.d.
         let address = peer.ip().to_canonical();
+        seat.accepted.insert(token, (socket, SocketAddr::new(address, peer.port())));
         seat.member.step(now, MemberInput::Accepted { address, token }, &mut self.member_out);
     }
 
@@ -435,6 +460,34 @@ impl Core {
             step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
         } else {
             self.send(core, CoreMessage::ToShard(message));
+        }
+    }
+
+    /// Crash story without a crash: 1. Client A's write is committed; its shard is told, wakes and answers at once.
+    /// 2. A tells B, whose shard has not been told yet. 3. B reads and misses the write. So the message is queued for
+    /// every shard before any of them is woken or any local answer leaves.
+    fn broadcast(&mut self, now: Now, message: &ToShard) {
+        let cores: Vec<usize> =
+            (0..self.layout.shards).map(|shard| self.layout.core_of(ShardId(shard))).collect();
+        for core in cores.iter().copied().filter(|core| *core != self.index) {
+            let message = CoreMessage::ToShard(message.clone());
+            if !self.overflow[core].is_empty() {
+                self.overflow[core].push_back(message);
+            } else if let Err(message) = self.senders[core].push(message) {
+                self.overflow[core].push_back(message);
+            }
+        }
+        for core in cores {
+            if core == self.index {
+                step_shard(
+                    &mut self.shard,
+                    now,
+                    ShardInput::FromMember(message.clone()),
+                    &mut self.shard_out,
+                );
+            } else {
+                self.senders[core].wake();
+            }
         }
     }
 

@@ -36,7 +36,11 @@ impl Layout {
 
     /// The shard on a core.
     pub fn shard_on(&self, core: usize) -> Option<ShardId> {
-        if self.is_shared { Some(ShardId(core as u16)) } else { core.checked_sub(1).map(|id| ShardId(id as u16)) }
+        if self.is_shared {
+            Some(ShardId(core as u16))
+        } else {
+            core.checked_sub(1).map(|id| ShardId(id as u16))
+        }
     }
 
     /// The core of a shard.

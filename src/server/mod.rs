@@ -4,6 +4,10 @@
 //! Threads: one per core (`core`), each with its own io backend; core 0 drives the member, and a shard as well where
 //! there are few CPUs. One scribe (`scribe`) off the hot cores. The main thread waits for signals.
 
+// The driver owns clocks, threads, files and sockets.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod apache;
 mod boot;
 mod core;
 mod layout;
@@ -18,7 +22,7 @@ use crate::limits::MESH_QUEUE_MAX;
 use crate::member::{Member, MemberSettings};
 use crate::shard::{Shard, ShardSettings};
 use core::{Core, CoreMessage, MemberSeat};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +51,8 @@ pub struct ServerOptions {
     pub shards: Option<u16>,
     /// Bind each core's thread to a CPU.
     pub pin: bool,
+    /// The CPUs to run on; None: all that this process may use.
+    pub cpus: Option<Vec<usize>>,
     /// How snapshots are written.
     pub image: crate::tree::image::ImageOptions,
     /// Snapshots' file name extension and compression.
@@ -61,7 +67,7 @@ pub struct ServerOptions {
 pub fn run(options: ServerOptions) -> Result<(), String> {
     signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let open_files = crate::io::process::raise_open_files();
-    let cpus = crate::io::process::allowed_cpus();
+    let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
     let layout = layout::choose(options.shards, &cpus, options.pin);
     let folders = boot::Folders::prepare(&options)?;
     let _lock = FolderLock::take(&options.log_dir)?;
@@ -128,7 +134,8 @@ impl Process {
                 clock,
             };
             let thread = std::thread::Builder::new().name(format!("core-{index}")).spawn(move || {
-                let shard = shard.map(|(id, tree)| Shard::new(ShardSettings { shard: id, ..shard_settings }, tree));
+                let shard =
+                    shard.map(|(id, tree)| Shard::new(ShardSettings { shard: id, ..shard_settings }, tree));
                 let is_over = Arc::clone(&plan.is_over);
                 let result = Core::new(plan, seat, shard).and_then(Core::run);
                 if !is_over.swap(true, Ordering::SeqCst) {
@@ -184,7 +191,18 @@ struct CorePlan {
 /// Binds every address. A predecessor's socket may live on for a moment, so an address in use is tried again for a
 /// bounded time.
 fn bind_all(options: &ServerOptions) -> Result<Vec<TcpListener>, String> {
-    options.listen.iter().map(|address| bind(*address, options.backlog)).collect()
+    let bind_one = |address: &SocketAddr| {
+        let bound = bind(*address, options.backlog);
+        // A machine without IPv6 has no address that stands for both families.
+        match address.ip() == Ipv6Addr::UNSPECIFIED {
+            true => bound.or_else(|error| {
+                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), options.backlog)
+                    .map_err(|_| error)
+            }),
+            false => bound,
+        }
+    };
+    options.listen.iter().map(bind_one).collect()
 }
 
 fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, String> {
@@ -239,7 +257,11 @@ fn print_banner(
     open_files: u64,
 ) {
     let addresses: Vec<String> = options.listen.iter().map(SocketAddr::to_string).collect();
-    tracing::info!("Ringkeeper {} on Linux {}", env!("CARGO_PKG_VERSION"), crate::io::process::kernel_release());
+    tracing::info!(
+        "Ringkeeper {} on Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        crate::io::process::kernel_release()
+    );
     tracing::info!("recovered {} in {} ms", booted.summary(), took.as_millis());
     tracing::info!(
         "log in {}: {}, {:?}, {} us per durable write",

@@ -200,7 +200,8 @@ impl Historian {
         sessions: &[(SessionId, i32)],
     ) -> io::Result<u64> {
         let mut file = AtomicFile::create(&self.path(zxid))?;
-        let write = |sink: &mut dyn Write| image::write(&self.tree, sessions, digest, zxid, &self.image, sink);
+        let write =
+            |sink: &mut dyn Write| image::write(&self.tree, sessions, digest, zxid, &self.image, sink);
         match self.compression {
             Compression::None => write(&mut file)?,
             Compression::Gzip => {
@@ -251,10 +252,7 @@ impl Worker for Clerk {
                     Ok(()) => Report::SegmentReady { segment, bytes },
                     Err(error) => Report::SegmentFailed {
                         segment,
-                        no_space: matches!(
-                            error.raw_os_error(),
-                            Some(libc::ENOSPC | libc::EDQUOT)
-                        ),
+                        no_space: matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)),
                         what: format!("{}: {error}", self.folder.display()),
                     },
                 };

@@ -22,7 +22,7 @@ impl Shard {
             ToShard::Close { conn, .. } => self.drop_conn(conn, out),
             ToShard::Ask { ask, question } => {
                 let part = self.part(now, question);
-                out.push(ShardOutput::ToMember(ToMember::Part { ask, part }));
+                out.push(ShardOutput::ToMember(ToMember::Part { ask, part: Box::new(part) }));
             }
             ToShard::Text { conn, text } => self.send_text(conn, &text),
             ToShard::ResetStats { connections, server } => self.reset_stats(connections, server),
@@ -45,7 +45,9 @@ impl Shard {
     fn answer(&mut self, now: Now, committed: &Committed, out: &mut Vec<ShardOutput>) {
         let shard = self.settings.shard;
         match &committed.session {
-            Some(SessionChange::Opened { session, timeout_ms, origin: Some(origin) }) if origin.shard == shard => {
+            Some(SessionChange::Opened { session, timeout_ms, origin: Some(origin) })
+                if origin.shard == shard =>
+            {
                 self.on_opened(now, origin.conn, *session, *timeout_ms, out);
             }
             _ => {}
@@ -74,13 +76,21 @@ impl Shard {
                 self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), node.head().acl, out);
             }
             Effect::Delete { node, .. } => self.apply_delete(zxid, effect, node, out),
-            Effect::AddAcl { .. } | Effect::Replace { .. } | Effect::Parent { .. } => self.tree.install(effect),
+            Effect::AddAcl { .. } | Effect::Replace { .. } | Effect::Parent { .. } => {
+                self.tree.install(effect)
+            }
         }
     }
 
     /// A connection hears of a deleted node once, even if it watches both its data and its children. The ACL that
     /// decides who hears of it is the one the node had, so it is looked up before the node goes.
-    fn apply_delete(&mut self, zxid: Zxid, effect: &Effect, node: &crate::tree::Node, out: &mut Vec<ShardOutput>) {
+    fn apply_delete(
+        &mut self,
+        zxid: Zxid,
+        effect: &Effect,
+        node: &crate::tree::Node,
+        out: &mut Vec<ShardOutput>,
+    ) {
         let acl = (node.head().acl != AclId::OPEN).then(|| Arc::clone(self.tree.acl(node.head().acl)));
         self.tree.install(effect);
         if self.watches.total() == 0 {

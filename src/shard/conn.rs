@@ -66,6 +66,8 @@ pub struct Conn {
     pub is_dirty: bool,
     /// Among the sessions of the next touch message.
     pub is_touched: bool,
+    /// A four-letter word's text is on its way.
+    pub asked_for_text: bool,
     /// Whether the driver reads from the socket.
     pub is_receiving: bool,
     /// Counters for `cons` and `stat`.
@@ -92,6 +94,7 @@ impl Conn {
             is_sending: false,
             is_dirty: false,
             is_touched: false,
+            asked_for_text: false,
             is_receiving: true,
             stats: ConnStats::new(now),
         }

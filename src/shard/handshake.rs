@@ -19,8 +19,8 @@ pub(super) enum First {
 }
 
 const WORDS: [&str; 18] = [
-    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr", "stat",
-    "stmk", "wchc", "wchp", "wchs",
+    "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr",
+    "stat", "stmk", "wchc", "wchp", "wchs",
 ];
 const TRACE_MASK_DEFAULT: i64 = 306;
 
@@ -30,9 +30,15 @@ impl Shard {
         if u32::from_be_bytes(word) == TELNET_CLOSE {
             return First::Bad;
         }
-        let Some(word) = WORDS.into_iter().find(|known| known.as_bytes() == word) else { return First::Incomplete };
+        let Some(word) = WORDS.into_iter().find(|known| known.as_bytes() == word) else {
+            return First::Incomplete;
+        };
         let enabled = word == "srvr"
-            || self.settings.four_letter_words.as_ref().is_none_or(|words| words.iter().any(|other| other == word));
+            || self
+                .settings
+                .four_letter_words
+                .as_ref()
+                .is_none_or(|words| words.iter().any(|other| other == word));
         if !enabled {
             self.send_text(id, &format!("{word} is not executed because it is not in the whitelist.\n"));
             return First::Done;
@@ -55,6 +61,7 @@ impl Shard {
     fn ask(&mut self, id: ConnId, question: Question, out: &mut Vec<ShardOutput>) {
         if let Some(conn) = self.conn_mut(id) {
             conn.phase = Phase::Asked;
+            conn.asked_for_text = true;
         }
         let origin = Origin { shard: self.settings.shard, conn: id };
         out.push(ShardOutput::ToMember(ToMember::Ask { origin, question }));

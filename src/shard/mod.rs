@@ -70,6 +70,8 @@ pub enum ShardInput<'a> {
     Received { conn: ConnId, bytes: &'a [u8] },
     /// The send in flight is done; its buffer comes back, empty.
     Sent { conn: ConnId, buffer: Vec<u8> },
+    /// The peer sends nothing more.
+    Ended { conn: ConnId },
     /// The peer is gone; the connection's id is dead.
     Closed { conn: ConnId },
     /// The member says something.
@@ -160,6 +162,7 @@ impl Shard {
             ShardInput::Accepted { conn, peer } => self.on_accepted(now, conn, peer),
             ShardInput::Received { conn, bytes } => self.on_received(now, conn, bytes, out),
             ShardInput::Sent { conn, buffer } => self.on_sent(now, conn, buffer, out),
+            ShardInput::Ended { conn } => self.on_ended(conn, out),
             ShardInput::Closed { conn } => self.on_closed(conn, out),
             ShardInput::FromMember(message) => self.on_member(now, message, out),
             ShardInput::Tick => self.on_tick(now, out),
@@ -217,6 +220,15 @@ impl Shard {
         self.resume(now, id, out);
     }
 
+    /// Who has asked for a text may already have closed its own direction; the text still goes out. A client of the
+    /// protocol that ends its stream is gone.
+    fn on_ended(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
+        let awaits_text = |conn: &Conn| conn.asked_for_text || conn.phase == Phase::Closing;
+        if !self.conn(id).is_some_and(awaits_text) {
+            self.drop_conn(id, out);
+        }
+    }
+
     fn on_closed(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
         if let Some(conn) = self.release(id) {
             out.push(ShardOutput::ToMember(disconnected(&self.settings, &conn)));
@@ -229,7 +241,10 @@ impl Shard {
                 break;
             }
             self.sessionless.pop_front();
-            if self.conn(id).is_some_and(|conn| conn.session == SessionId::NONE && conn.phase != Phase::Closing) {
+            if self
+                .conn(id)
+                .is_some_and(|conn| conn.session == SessionId::NONE && conn.phase != Phase::Closing)
+            {
                 self.stats.sessionless_connections_expired += 1;
                 self.drop_conn(id, out);
             }

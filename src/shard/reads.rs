@@ -1,16 +1,16 @@
 //! What a shard answers by itself, from its own tree (`FinalRequestProcessor`, section 7 of the protocol). A read that
 //! sets a watch is atomic with respect to transactions because both run on this core.
 
+use super::ShardSettings;
 use super::conn::Conn;
 use super::watches::{Watches, mode};
-use super::ShardSettings;
+use crate::ids::Zxid;
 use crate::tree::permission;
 use crate::tree::{Node, Tree};
 use crate::wire::codes::{EventType, perms};
 use crate::wire::records::{encode_acls, encode_event};
 use crate::wire::request::{MultiResult, SetWatches};
 use crate::wire::{Acl, ErrorCode, Op, Request, Writer};
-use crate::ids::Zxid;
 
 /// What a read needs beside its connection.
 pub struct ReadContext<'a> {
@@ -37,7 +37,9 @@ pub fn execute(
         Request::Ping => Ok(()),
         Request::Exists { path, watch } => exists(context, conn, &path, watch, body),
         Request::GetData { path, watch } => data(context, conn, &path, watch, body),
-        Request::GetChildren { path, watch, with_stat } => children(context, conn, &path, watch, with_stat, body),
+        Request::GetChildren { path, watch, with_stat } => {
+            children(context, conn, &path, watch, with_stat, body)
+        }
         Request::GetAcl { path } => acl(context, conn, &path, body),
         Request::MultiRead(reads) => multi_read(context, conn, &reads, body),
         Request::GetAllChildrenNumber { path } => {
@@ -98,10 +100,20 @@ fn check(context: &ReadContext<'_>, conn: &Conn, node: &Node, wanted: i32) -> Re
     if acl == crate::ids::AclId::OPEN || context.settings.skip_acl {
         return Ok(());
     }
-    if permission::allows(context.tree.acl(acl), wanted, &conn.identities) { Ok(()) } else { Err(ErrorCode::NoAuth) }
+    if permission::allows(context.tree.acl(acl), wanted, &conn.identities) {
+        Ok(())
+    } else {
+        Err(ErrorCode::NoAuth)
+    }
 }
 
-fn exists(context: &mut ReadContext<'_>, conn: &Conn, path: &str, watch: bool, body: &mut Vec<u8>) -> ReadResult {
+fn exists(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    path: &str,
+    watch: bool,
+    body: &mut Vec<u8>,
+) -> ReadResult {
     if path.contains('\0') {
         return Err(ErrorCode::BadArguments);
     }
@@ -117,7 +129,13 @@ fn exists(context: &mut ReadContext<'_>, conn: &Conn, path: &str, watch: bool, b
     Ok(())
 }
 
-fn data(context: &mut ReadContext<'_>, conn: &Conn, path: &str, watch: bool, body: &mut Vec<u8>) -> ReadResult {
+fn data(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    path: &str,
+    watch: bool,
+    body: &mut Vec<u8>,
+) -> ReadResult {
     let node = readable(context, conn, path)?;
     if watch {
         context.watches.add(conn.id.slot, canonical(path), mode::DATA);
@@ -176,7 +194,12 @@ fn masked(acl: &Acl) -> Acl {
     acl
 }
 
-fn multi_read(context: &mut ReadContext<'_>, conn: &Conn, reads: &[Request<'_>], body: &mut Vec<u8>) -> ReadResult {
+fn multi_read(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    reads: &[Request<'_>],
+    body: &mut Vec<u8>,
+) -> ReadResult {
     let mut results = Vec::with_capacity(reads.len());
     for read in reads {
         let result = match read {
@@ -184,9 +207,11 @@ fn multi_read(context: &mut ReadContext<'_>, conn: &Conn, reads: &[Request<'_>],
                 data: node.data().map(<[u8]>::to_vec),
                 stat: context.tree.stat(node),
             }),
-            Request::GetChildren { path, .. } => readable(context, conn, path).map(|_| MultiResult::GetChildren {
-                children: context.tree.children(path).map(|child| child.name().to_string()).collect(),
-            }),
+            Request::GetChildren { path, .. } => {
+                readable(context, conn, path).map(|_| MultiResult::GetChildren {
+                    children: context.tree.children(path).map(|child| child.name().to_string()).collect(),
+                })
+            }
             _ => unreachable!("the decoder lets only reads into a multiRead"),
         };
         results.push(result.unwrap_or_else(|err| MultiResult::Error { code: err.code() }));
@@ -195,10 +220,19 @@ fn multi_read(context: &mut ReadContext<'_>, conn: &Conn, reads: &[Request<'_>],
     Ok(())
 }
 
-fn ephemerals(context: &ReadContext<'_>, conn: &Conn, prefix: Option<&str>, body: &mut Vec<u8>) -> ReadResult {
+fn ephemerals(
+    context: &ReadContext<'_>,
+    conn: &Conn,
+    prefix: Option<&str>,
+    body: &mut Vec<u8>,
+) -> ReadResult {
     let prefix = prefix.filter(|prefix| !prefix.trim().is_empty()).unwrap_or("/");
-    let paths: Vec<&str> =
-        context.tree.ephemerals(conn.session).map(Node::path).filter(|path| path.starts_with(prefix)).collect();
+    let paths: Vec<&str> = context
+        .tree
+        .ephemerals(conn.session)
+        .map(Node::path)
+        .filter(|path| path.starts_with(prefix))
+        .collect();
     Writer::new(body).strings(&paths);
     Ok(())
 }

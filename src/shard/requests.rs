@@ -150,7 +150,8 @@ impl Shard {
     fn adjust_receiving(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
         let frame_bytes_max = self.settings.frame_bytes_max;
         let Some(conn) = self.conn_mut(id) else { return };
-        let wanted = conn.phase != Phase::Closing && !is_full(conn) && conn.inbox.len() <= frame_bytes_max + 4;
+        let wanted =
+            conn.phase != Phase::Closing && !is_full(conn) && conn.inbox.len() <= frame_bytes_max + 4;
         if wanted != conn.is_receiving {
             conn.is_receiving = wanted;
             out.push(ShardOutput::Receive { conn: id, on: wanted });
@@ -229,7 +230,14 @@ impl Shard {
         out.push(ShardOutput::ToMember(ToMember::Request(request)));
     }
 
-    fn on_read(&mut self, now: Now, id: ConnId, header: RequestHeader, body: &[u8], out: &mut Vec<ShardOutput>) {
+    fn on_read(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        header: RequestHeader,
+        body: &[u8],
+        out: &mut Vec<ShardOutput>,
+    ) {
         let Some(conn) = self.conn_mut(id) else { return };
         if conn.pending.is_empty() {
             self.answer_read(now, id, header, now.mono_ms, body, out);
@@ -259,7 +267,8 @@ impl Shard {
         let mut reply = std::mem::take(&mut conn.out);
         encode_reply(&mut reply, ReplyHeader { xid: header.xid, zxid, err: 0 }, |_| {});
         let body_start = reply.len();
-        let mut context = ReadContext { tree: &self.tree, watches: &mut self.watches, settings: &self.settings };
+        let mut context =
+            ReadContext { tree: &self.tree, watches: &mut self.watches, settings: &self.settings };
         let result = reads::execute(&mut context, &conn, op, body, &mut reply, &mut events);
         if let Err(err) = result {
             reply.truncate(body_start);
@@ -286,11 +295,15 @@ impl Shard {
             return self.drop_conn(id, out);
         }
         let zxid = self.tree.applied();
-        let Some(mut conn) = self.conn(id).is_some().then(|| self.conns[id.slot as usize].take()).flatten() else {
+        let Some(mut conn) = self.conn(id).is_some().then(|| self.conns[id.slot as usize].take()).flatten()
+        else {
             return;
         };
         let pending = conn.pop_pending().expect("every answer belongs to a request of its connection");
-        assert!(pending.body.is_none() && pending.xid == answer.xid, "answers come in the order of the requests");
+        assert!(
+            pending.body.is_none() && pending.xid == answer.xid,
+            "answers come in the order of the requests"
+        );
         self.writes_in_flight -= 1;
         encode_reply(&mut conn.out, ReplyHeader { xid: answer.xid, zxid, err: answer.err }, |out| {
             out.extend_from_slice(&answer.body);
@@ -344,7 +357,9 @@ impl Shard {
     /// A reply outside the order of requests.
     fn reply_now(&mut self, id: ConnId, header: RequestHeader, zxid: Zxid, err: i32, body: &[u8]) {
         let Some(conn) = self.conn_mut(id) else { return };
-        encode_reply(&mut conn.out, ReplyHeader { xid: header.xid, zxid, err }, |out| out.extend_from_slice(body));
+        encode_reply(&mut conn.out, ReplyHeader { xid: header.xid, zxid, err }, |out| {
+            out.extend_from_slice(body)
+        });
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
         self.mark_dirty(id, true);
@@ -399,8 +414,20 @@ fn is_served(op: Op) -> bool {
     use Op::*;
     matches!(
         op,
-        Ping | Exists | GetData | GetAcl | GetChildren | GetChildren2 | CheckWatches | RemoveWatches | MultiRead
-            | SetWatches | SetWatches2 | GetEphemerals | GetAllChildrenNumber | AddWatch | WhoAmI
+        Ping | Exists
+            | GetData
+            | GetAcl
+            | GetChildren
+            | GetChildren2
+            | CheckWatches
+            | RemoveWatches
+            | MultiRead
+            | SetWatches
+            | SetWatches2
+            | GetEphemerals
+            | GetAllChildrenNumber
+            | AddWatch
+            | WhoAmI
     )
 }
 

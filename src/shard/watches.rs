@@ -260,7 +260,9 @@ impl Watchers {
 
     fn modes(&self, conn: u32) -> u8 {
         match self {
-            Watchers::Few(few) => few.iter().find(|(watcher, _)| *watcher == conn).map_or(0, |(_, modes)| *modes),
+            Watchers::Few(few) => {
+                few.iter().find(|(watcher, _)| *watcher == conn).map_or(0, |(_, modes)| *modes)
+            }
             Watchers::Many(many) => many.get(&conn).copied().unwrap_or(0),
         }
     }

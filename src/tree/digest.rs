@@ -9,8 +9,8 @@ pub const DIGEST_VERSION: i32 = 2;
 
 /// One node's share. Nodes below /zookeeper count nothing, /zookeeper itself does.
 pub fn node_digest(node: &Node, children: ChildStat) -> u64 {
-    let path = node.path();
-    if path.starts_with("/zookeeper/") {
+    let path = node.path_bytes();
+    if path.starts_with(b"/zookeeper/") {
         return 0;
     }
     let head = node.head();
@@ -24,7 +24,7 @@ pub fn node_digest(node: &Node, children: ChildStat) -> u64 {
     stat[48..52].copy_from_slice(&head.aversion.to_be_bytes());
     stat[52..].copy_from_slice(&head.owner.to_be_bytes());
     let mut crc = crc32fast::Hasher::new();
-    crc.update(if path == "/" { b"" } else { path.as_bytes() });
+    crc.update(if path == b"/" { b"" } else { path });
     crc.update(node.data().unwrap_or_default());
     crc.update(&stat);
     crc.finalize() as u64

@@ -5,7 +5,7 @@
 //!
 //! The reader trusts no length: fields are limited, memory grows only with bytes that really came.
 
-use super::index::{CONFIG_ACL, Tree, canonical};
+use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
@@ -98,7 +98,7 @@ pub fn write(
         writer.int(VERSION);
         writer.long(DB_ID);
     })?;
-    write_body(tree, sessions, &mut out)?;
+    put_body(tree, sessions, &mut out)?;
     out.seal()?;
     if let Some((zxid, digest)) = digest {
         out.put(|writer| {
@@ -112,6 +112,13 @@ pub fn write(
             out.seal()?;
         }
     }
+    out.flush()
+}
+
+/// Writes the body alone, as it goes over the wire to a learner: no header, no seals.
+pub fn write_body(tree: &Tree, sessions: &[(SessionId, i32)], sink: &mut dyn Write) -> io::Result<()> {
+    let mut out = Sealed { sink, adler: Adler32::new(), buffer: Vec::with_capacity(2 * CHUNK_BYTES) };
+    put_body(tree, sessions, &mut out)?;
     out.flush()
 }
 
@@ -147,7 +154,7 @@ impl Sealed<'_> {
     }
 }
 
-fn write_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) -> io::Result<()> {
+fn put_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) -> io::Result<()> {
     out.put(|writer| writer.int(sessions.len() as i32))?;
     for (session, timeout_ms) in sessions {
         out.put(|writer| {
@@ -193,25 +200,13 @@ fn write_node(tree: &Tree, node: &Node, out: &mut Sealed<'_>) -> io::Result<()> 
 
 /// Reads a whole snapshot into `tree`, which must be empty.
 pub fn read(source: &mut dyn Read, tree: Tree, options: &ImageOptions) -> Result<Image, ImageError> {
-    let mut input = Input {
-        source,
-        adler: Adler32::new(),
-        buffer: vec![0; 2 * CHUNK_BYTES],
-        start: 0,
-        end: 0,
-        summed: 0,
-        consumed: 0,
-        field_bytes_max: options.field_bytes_max,
-    };
+    let mut input = Input::new(source, options);
     let header = input.take(16)?;
     let mut reader = Reader::new(header);
     if reader.int().ok() != Some(MAGIC) {
         return Err(input.error("this is no snapshot (its magic is not ZKSN)"));
     }
-    let mut image = Image { tree, sessions: Vec::new(), digest: None, last_zxid: None, bytes: 0 };
-    read_sessions(&mut input, &mut image)?;
-    let acls = read_acls(&mut input, &mut image.tree)?;
-    read_nodes(&mut input, &mut image.tree, &acls)?;
+    let mut image = take_body(&mut input, tree)?;
     input.check_seal("the nodes")?;
     if input.has_more()? {
         let zxid = Zxid(input.long()?);
@@ -229,6 +224,26 @@ pub fn read(source: &mut dyn Read, tree: Tree, options: &ImageOptions) -> Result
         input.check_seal("the last zxid")?;
     }
     image.bytes = input.consumed;
+    Ok(image)
+}
+
+/// Reads a body alone into `tree`, which must be empty. Also returns what was read from the source after its end.
+pub fn read_body(
+    source: &mut dyn Read,
+    tree: Tree,
+    options: &ImageOptions,
+) -> Result<(Image, Vec<u8>), ImageError> {
+    let mut input = Input::new(source, options);
+    let mut image = take_body(&mut input, tree)?;
+    image.bytes = input.consumed;
+    Ok((image, input.buffer[input.start..input.end].to_vec()))
+}
+
+fn take_body(input: &mut Input<'_>, tree: Tree) -> Result<Image, ImageError> {
+    let mut image = Image { tree, sessions: Vec::new(), digest: None, last_zxid: None, bytes: 0 };
+    read_sessions(input, &mut image)?;
+    let acls = read_acls(input, &mut image.tree)?;
+    read_nodes(input, &mut image.tree, &acls)?;
     Ok(image)
 }
 
@@ -265,17 +280,12 @@ fn read_acls(input: &mut Input<'_>, tree: &mut Tree) -> Result<BTreeMap<i64, Acl
 }
 
 fn read_nodes(input: &mut Input<'_>, tree: &mut Tree, acls: &BTreeMap<i64, AclId>) -> Result<(), ImageError> {
-    let mut path = String::new();
-    loop {
-        let bytes = input.field("a path")?.ok_or(()).map(<[u8]>::to_vec);
-        let Ok(bytes) = bytes else { return Err(input.error("a path is null")) };
-        path.clear();
-        path.push_str(&String::from_utf8_lossy(&bytes));
-        if path == "/" {
-            break;
-        }
-        read_node(input, tree, acls, canonical(&path))?;
+    let start = input.consumed;
+    let mut loaded = Vec::new();
+    while let Some(length) = input.path_length()? {
+        loaded.push(read_node(input, acls, length)?);
     }
+    build(tree, start, &loaded)?;
     for (_, id) in acls.iter() {
         tree.drop_unused_acl(*id);
     }
@@ -285,25 +295,53 @@ fn read_nodes(input: &mut Input<'_>, tree: &mut Tree, acls: &BTreeMap<i64, AclId
     }
 }
 
+/// A node and its stored child numbers.
+struct Loaded {
+    node: Node,
+    cversion: i32,
+    pzxid: Zxid,
+}
+
+/// Puts the nodes in their places when their number is known: growing the tables step by step would visit every node
+/// again and again, which takes longer than reading them.
+fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageError> {
+    tree.reserve(loaded.len());
+    for (index, Loaded { node, cversion, pzxid }) in loaded.iter().enumerate() {
+        let what = match tree.load(node.clone()) {
+            Ok(()) if *cversion == 0 && *pzxid == node.head().czxid => continue,
+            Ok(()) => {
+                tree.set_parent(node.path(), *cversion, *pzxid);
+                continue;
+            }
+            Err(LoadError::NoParent) => "comes before its parent",
+            Err(LoadError::Twice) => "is there twice",
+        };
+        let bytes = |loaded: &Loaded| (76 + loaded.node.path().len() + loaded.node.data_length()) as u64;
+        let before: u64 = loaded[..index].iter().map(bytes).sum();
+        // The root's path is written with no byte.
+        let offset = start + before.saturating_sub(u64::from(index > 0));
+        return Err(ImageError { offset, what: format!("node {:?} {what}", node.path()) });
+    }
+    Ok(())
+}
+
+/// Reads one node whose path has this length; all its bytes are looked at where they lie in the buffer.
 fn read_node(
     input: &mut Input<'_>,
-    tree: &mut Tree,
     acls: &BTreeMap<i64, AclId>,
-    path: &str,
-) -> Result<(), ImageError> {
-    let parent = super::node::split_path(path).0;
-    if path != "/" && (!path.starts_with('/') || tree.node(parent).is_none()) {
-        return Err(input.error(&format!("node {path:?} comes before its parent")));
-    }
-    if tree.node(path).is_some() {
-        return Err(input.error(&format!("node {path:?} is there twice")));
-    }
-    let length = input.int()?;
-    let is_null = length == -1;
-    let length = if is_null { 0 } else { input.checked_length(length, "data")? };
-    input.fill(length + 68)?;
-    let bytes = input.take(length + 68)?;
-    let (data, rest) = bytes.split_at(length);
+    path_bytes: usize,
+) -> Result<Loaded, ImageError> {
+    let offset = input.consumed;
+    let head_bytes = 4 + path_bytes + 4;
+    input.fill(head_bytes)?;
+    let length = input.peek_int(head_bytes - 4);
+    let data_bytes = if length == -1 { 0 } else { input.checked_length(length, "data")? };
+    let bytes = input.take(head_bytes + data_bytes + 68)?;
+    let (before, rest) = bytes.split_at(head_bytes + data_bytes);
+    let path = String::from_utf8_lossy(&before[4..head_bytes - 4]);
+    let path = canonical(&path);
+    let data = (length != -1).then_some(&before[head_bytes..]);
+    let error = |what: &str| Err(ImageError { offset, what: format!("node {path:?} {what}") });
     let mut reader = Reader::new(rest);
     let mut long = || reader.long().expect("68 bytes are there");
     let (acl, czxid, mzxid, ctime, mtime) = (long(), long(), long(), long(), long());
@@ -313,7 +351,10 @@ fn read_node(
     let (owner, pzxid) = (long(), long());
     // An unknown list is treated as open by nobody: it is damage.
     let acl = if acl == -1 { Some(AclId::OPEN) } else { acls.get(&acl).copied() };
-    let Some(acl) = acl else { return Err(input.error(&format!("node {path:?} has an unknown ACL"))) };
+    let Some(acl) = acl else { return error("has an unknown ACL") };
+    if !path.starts_with('/') || path.len() > 1 && path.ends_with('/') {
+        return error("has a path that no node can have");
+    }
     let head = NodeHead {
         czxid: Zxid(czxid),
         mzxid: Zxid(mzxid),
@@ -325,11 +366,7 @@ fn read_node(
         acl,
         ..NodeHead::zero()
     };
-    tree.insert(Node::new(head, path, (!is_null).then_some(data)));
-    if cversion != 0 || pzxid != czxid {
-        tree.set_parent(path, cversion, Zxid(pzxid));
-    }
-    Ok(())
+    Ok(Loaded { node: Node::new(head, path, data), cversion, pzxid: Zxid(pzxid) })
 }
 
 /// Buffered input that sums up what was consumed.
@@ -345,7 +382,20 @@ struct Input<'a> {
     field_bytes_max: usize,
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
+    fn new(source: &'a mut dyn Read, options: &ImageOptions) -> Input<'a> {
+        Input {
+            source,
+            adler: Adler32::new(),
+            buffer: vec![0; 2 * CHUNK_BYTES],
+            start: 0,
+            end: 0,
+            summed: 0,
+            consumed: 0,
+            field_bytes_max: options.field_bytes_max,
+        }
+    }
+
     /// Makes at least `need` bytes available.
     fn fill(&mut self, need: usize) -> Result<(), ImageError> {
         if self.end - self.start >= need {
@@ -380,6 +430,23 @@ impl Input<'_> {
         self.start += need;
         self.consumed += need as u64;
         Ok(&self.buffer[self.start - need..self.start])
+    }
+
+    /// The length of the next node's path; None at the end of the list, which is consumed.
+    fn path_length(&mut self) -> Result<Option<usize>, ImageError> {
+        self.fill(5)?;
+        let length = self.checked_length(self.peek_int(0), "a path")?;
+        if length == 1 && self.buffer[self.start + 4] == b'/' {
+            self.take(5)?;
+            return Ok(None);
+        }
+        Ok(Some(length))
+    }
+
+    /// Four bytes that were filled in, so far ahead.
+    fn peek_int(&self, ahead: usize) -> i32 {
+        let at = self.start + ahead;
+        i32::from_be_bytes(self.buffer[at..at + 4].try_into().expect("four bytes"))
     }
 
     fn int(&mut self) -> Result<i32, ImageError> {
@@ -501,6 +568,30 @@ mod tests {
             assert_eq!(other.data(), node.data());
         }
         assert_eq!(Store::from_tree(settings, image.tree).digest(), store.digest());
+    }
+
+    #[test]
+    fn a_node_out_of_place_is_named_with_its_offset() {
+        let with = |paths: &[&str]| {
+            let mut bytes = Vec::new();
+            let mut writer = Writer::new(&mut bytes);
+            writer.int(MAGIC);
+            writer.raw(&[0; 20]);
+            for path in paths {
+                writer.string(path);
+                writer.buffer(None);
+                writer.long(-1);
+                writer.raw(&[0; 60]);
+            }
+            writer.string("/");
+            let error = read_all(&bytes).err().expect("damage");
+            (error.offset, error.what)
+        };
+        assert_eq!(with(&["", "/a", "/a"]), (24 + 76 + 78, "node \"/a\" is there twice".into()));
+        assert_eq!(with(&["", "/b/a"]), (24 + 76, "node \"/b/a\" comes before its parent".into()));
+        assert_eq!(with(&["/a"]).0, 24);
+        assert_eq!(with(&["", "a"]).0, 24 + 76);
+        assert!(with(&[]).1.contains("no root"));
     }
 
     #[test]

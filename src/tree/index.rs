@@ -10,7 +10,8 @@ use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::{Acl, Stat};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
-use std::hash::BuildHasher;
+use smallvec::SmallVec;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 /// One core's copy of the data.
@@ -40,13 +41,24 @@ pub struct ChildStat {
     pub count: usize,
 }
 
+/// The numbers and children of `node`, which is the same record as in `Tree::nodes`.
 #[derive(Clone)]
 struct Parent {
-    node: Box<str>,
+    node: Node,
     cversion: i32,
     pzxid: Zxid,
-    children: HashTable<Node>,
+    children: Children,
 }
+
+/// Most parents have few children; a table for each would cost more than the nodes' own entries. Records are found by
+/// their address, so no child is touched.
+#[derive(Clone)]
+enum Children {
+    Few(SmallVec<[Node; 2]>),
+    Many(HashTable<Node>),
+}
+
+const FEW_MAX: usize = 8;
 
 impl Tree {
     /// The tree of a server that never saw a transaction.
@@ -55,11 +67,12 @@ impl Tree {
         let config_acl: Arc<[Acl]> =
             Arc::new([Acl { perms: 1, scheme: "world".into(), id: "anyone".into() }]);
         tree.install(&Effect::AddAcl { id: CONFIG_ACL, acl: config_acl });
-        for path in ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"] {
-            let acl = if path == "/zookeeper/config" { CONFIG_ACL } else { AclId::OPEN };
-            let data = if path == "/zookeeper/config" { None } else { Some(&b""[..]) };
-            tree.insert(Node::new(NodeHead { acl, ..NodeHead::zero() }, path, data));
+        for path in ["/", "/zookeeper", "/zookeeper/quota"] {
+            tree.insert(Node::new(NodeHead::zero(), path, Some(b"")));
         }
+        // Apache sets this ACL with version -1 at every start, which shows in the Stat.
+        let head = NodeHead { acl: CONFIG_ACL, aversion: -1, ..NodeHead::zero() };
+        tree.insert(Node::new(head, "/zookeeper/config", Some(b"")));
         tree
     }
 
@@ -88,7 +101,11 @@ impl Tree {
     /// The node at a path; the empty path is an alias of the root.
     pub fn node(&self, path: &str) -> Option<&Node> {
         let path = canonical(path);
-        self.nodes.find(self.hash(path), |node| node.path_bytes() == path.as_bytes())
+        self.find(path.as_bytes())
+    }
+
+    fn find(&self, path: &[u8]) -> Option<&Node> {
+        self.nodes.find(hash(&self.hasher, path), |node| node.path_bytes() == path)
     }
 
     /// The node's Stat as clients see it.
@@ -124,7 +141,7 @@ impl Tree {
 
     /// The same for a node of this tree.
     pub fn child_stat_of(&self, node: &Node) -> ChildStat {
-        match self.parent(node.path()) {
+        match self.parent(node.path_bytes()) {
             Some(parent) => {
                 ChildStat { cversion: parent.cversion, pzxid: parent.pzxid, count: parent.children.len() }
             }
@@ -134,7 +151,7 @@ impl Tree {
 
     /// The children of the node at a path, in no particular order.
     pub fn children<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a Node> + use<'a> {
-        self.parent(canonical(path)).into_iter().flat_map(|parent| parent.children.iter())
+        self.parent(canonical(path).as_bytes()).into_iter().flat_map(|parent| parent.children.iter())
     }
 
     /// An access control list in use.
@@ -170,10 +187,10 @@ impl Tree {
             return self.nodes.len() as u64 - 1;
         }
         let mut count = 0;
-        let mut stack: Vec<&Parent> = self.parent(path).into_iter().collect();
+        let mut stack: Vec<&Parent> = self.parent(path.as_bytes()).into_iter().collect();
         while let Some(parent) = stack.pop() {
             count += parent.children.len() as u64;
-            stack.extend(parent.children.iter().filter_map(|child| self.parent(child.path())));
+            stack.extend(parent.children.iter().filter_map(|child| self.parent(child.path_bytes())));
         }
         count
     }
@@ -220,7 +237,7 @@ impl Tree {
     /// Makes room for so many nodes.
     pub fn reserve(&mut self, nodes: usize) {
         let hasher = self.hasher.clone();
-        self.nodes.reserve(nodes, |node| hasher.hash_one(node.path()));
+        self.nodes.reserve(nodes, |node| hash(&hasher, node.path_bytes()));
     }
 
     /// Carries out an effect.
@@ -231,13 +248,12 @@ impl Tree {
                 self.acls.entry(*id).or_insert_with(|| (Arc::clone(acl), 0));
             }
             Effect::Create { node, parent_cversion, parent_pzxid } => {
-                self.insert(node.clone());
-                self.set_parent(node.parent(), *parent_cversion, *parent_pzxid);
+                let parent = self.insert_below(node.clone());
+                (parent.cversion, parent.pzxid) = (*parent_cversion, *parent_pzxid);
             }
             Effect::Delete { node, parent_pzxid } => {
-                self.remove(node.path());
-                let cversion = self.child_stat(node.parent()).cversion;
-                self.set_parent(node.parent(), cversion, *parent_pzxid);
+                let node = self.remove(node.path());
+                self.parent_mut(node.parent_bytes()).pzxid = *parent_pzxid;
             }
             Effect::SetData { node } | Effect::Replace { node } => self.replace(node.clone()),
             Effect::Parent { path, cversion, pzxid } => self.set_parent(path, *cversion, *pzxid),
@@ -246,43 +262,71 @@ impl Tree {
 
     /// Adds a node below its parent, which keeps its numbers.
     pub fn insert(&mut self, node: Node) {
-        self.data_bytes += accounted_bytes(&node);
-        self.refer(node.head().acl);
-        let hasher = self.hasher.clone();
-        if node.path() != "/" {
-            let parent = self.parent_mut(node.parent());
-            parent.children.insert_unique(hasher.hash_one(node.path()), node.clone(), |child| {
-                hasher.hash_one(child.path())
-            });
+        if node.path_bytes() == b"/" {
+            let hash = hash(&self.hasher, b"/");
+            self.account(&node, hash);
+            self.insert_record(node, hash);
+        } else {
+            self.insert_below(node);
         }
+    }
+
+    /// Adds a node from a snapshot, where parents come first.
+    pub fn load(&mut self, node: Node) -> Result<(), LoadError> {
+        if node.path_bytes() != b"/"
+            && self.parent(node.parent_bytes()).is_none()
+            && self.find(node.parent_bytes()).is_none()
+        {
+            return Err(LoadError::NoParent);
+        }
+        if self.find(node.path_bytes()).is_some() {
+            return Err(LoadError::Twice);
+        }
+        self.insert(node);
+        Ok(())
+    }
+
+    fn insert_below(&mut self, node: Node) -> &mut Parent {
+        let hash = hash(&self.hasher, node.path_bytes());
+        self.account(&node, hash);
+        self.insert_record(node.clone(), hash);
+        let hasher = self.hasher.clone();
+        let parent = self.parent_mut(node.parent_bytes());
+        parent.children.insert(node, hash, &hasher);
+        parent
+    }
+
+    fn insert_record(&mut self, node: Node, hash: u64) {
+        let hasher = &self.hasher;
+        self.nodes.insert_unique(hash, node, |node| self::hash(hasher, node.path_bytes()));
+    }
+
+    /// Everything a node counts in but the tables of nodes and parents.
+    fn account(&mut self, node: &Node, hash: u64) {
+        self.data_bytes += accounted_bytes(node);
+        self.refer(node.head().acl);
         if let Owner::Session(session) = self.rules.owner(node.head().owner) {
             self.ephemeral_count += 1;
-            self.ephemerals.entry(session).or_default().insert_unique(
-                hasher.hash_one(node.path()),
-                node.clone(),
-                |node| hasher.hash_one(node.path()),
-            );
+            let hasher = &self.hasher;
+            let nodes = self.ephemerals.entry(session).or_default();
+            nodes.insert_unique(hash, node.clone(), |node| self::hash(hasher, node.path_bytes()));
         }
-        self.nodes.insert_unique(hasher.hash_one(node.path()), node, |node| hasher.hash_one(node.path()));
     }
 
     /// Takes a node out; its parent keeps its numbers. The node must exist.
     pub fn remove(&mut self, path: &str) -> Node {
-        let hash = self.hash(path);
-        let same = |node: &Node| node.path() == path;
-        let entry = self.nodes.find_entry(hash, same).expect("an effect only deletes what is there");
-        let (node, _) = entry.remove();
+        let hash = hash(&self.hasher, path.as_bytes());
+        let entry = self.nodes.find_entry(hash, |node| node.path_bytes() == path.as_bytes());
+        let (node, _) = entry.expect("an effect only deletes what is there").remove();
         self.data_bytes -= accounted_bytes(&node);
-        if let Ok(entry) = self.parent_mut(node.parent()).children.find_entry(hash, same) {
+        self.parent_mut(node.parent_bytes()).children.remove(&node, hash);
+        if let Ok(entry) = self.parents.find_entry(hash, |parent| parent.node.is_same(&node)) {
             entry.remove();
-        }
-        if let Some(position) = self.parent_position(path) {
-            position.remove();
         }
         if let Owner::Session(session) = self.rules.owner(node.head().owner) {
             self.ephemeral_count -= 1;
             let nodes = self.ephemerals.get_mut(&session).expect("an ephemeral is in its session's table");
-            if let Ok(entry) = nodes.find_entry(hash, same) {
+            if let Ok(entry) = nodes.find_entry(hash, |other| other.is_same(&node)) {
                 entry.remove();
             }
             if nodes.is_empty() {
@@ -294,57 +338,54 @@ impl Tree {
     }
 
     fn replace(&mut self, node: Node) {
-        let hash = self.hash(node.path());
-        let same = |other: &Node| other.path_bytes() == node.path_bytes();
+        let hash = hash(&self.hasher, node.path_bytes());
         self.refer(node.head().acl);
-        let slot = self.nodes.find_mut(hash, same).expect("an effect only replaces what is there");
-        let old = std::mem::replace(slot, node.clone());
+        let slot = self.nodes.find_mut(hash, |other| other.path_bytes() == node.path_bytes());
+        let old = std::mem::replace(slot.expect("an effect only replaces what is there"), node.clone());
         self.data_bytes = self.data_bytes + accounted_bytes(&node) - accounted_bytes(&old);
         self.unrefer(old.head().acl);
-        if node.path() != "/"
-            && let Some(slot) = self.parent_mut(node.parent()).children.find_mut(hash, same)
-        {
-            *slot = node.clone();
+        // An old record left behind anywhere would keep its data in memory.
+        if let Some(parent) = self.parents.find_mut(hash, |parent| parent.node.is_same(&old)) {
+            parent.node = node.clone();
+        }
+        if node.path_bytes() != b"/" {
+            *self.parent_mut(node.parent_bytes()).children.slot(&old, hash) = node.clone();
         }
         if let Owner::Session(session) = self.rules.owner(node.head().owner)
-            && let Some(slot) = self.ephemerals.get_mut(&session).and_then(|nodes| nodes.find_mut(hash, same))
+            && let Some(nodes) = self.ephemerals.get_mut(&session)
+            && let Some(slot) = nodes.find_mut(hash, |other| other.is_same(&old))
         {
-            *slot = node.clone();
+            *slot = node;
         }
     }
 
     /// Sets the stored child numbers of a node.
     pub fn set_parent(&mut self, path: &str, cversion: i32, pzxid: Zxid) {
-        let parent = self.parent_mut(path);
+        let parent = self.parent_mut(canonical(path).as_bytes());
         parent.cversion = cversion;
         parent.pzxid = pzxid;
     }
 
-    fn hash(&self, path: &str) -> u64 {
-        self.hasher.hash_one(path)
+    fn parent(&self, path: &[u8]) -> Option<&Parent> {
+        self.parents.find(hash(&self.hasher, path), |parent| parent.node.path_bytes() == path)
     }
 
-    fn parent(&self, path: &str) -> Option<&Parent> {
-        self.parents.find(self.hash(path), |parent| *parent.node == *path)
-    }
-
-    fn parent_position(&mut self, path: &str) -> Option<hashbrown::hash_table::OccupiedEntry<'_, Parent>> {
-        let hash = self.hash(path);
-        self.parents.find_entry(hash, |parent| *parent.node == *path).ok()
-    }
-
-    fn parent_mut(&mut self, path: &str) -> &mut Parent {
-        let hash = self.hash(path);
-        let pzxid = self.node(path).map_or(Zxid::ZERO, |node| node.head().czxid);
-        let hasher = self.hasher.clone();
+    fn parent_mut(&mut self, path: &[u8]) -> &mut Parent {
+        let hash = hash(&self.hasher, path);
+        let hasher = &self.hasher;
         let entry = self.parents.entry(
             hash,
-            |parent| *parent.node == *path,
-            |parent| hasher.hash_one(&*parent.node),
+            |parent| parent.node.path_bytes() == path,
+            |parent| self::hash(hasher, parent.node.path_bytes()),
         );
-        entry
-            .or_insert_with(|| Parent { node: path.into(), cversion: 0, pzxid, children: HashTable::new() })
-            .into_mut()
+        let nodes = &self.nodes;
+        let new = || {
+            let node =
+                nodes.find(hash, |node| node.path_bytes() == path).expect("a parent is in the tree").clone();
+            let pzxid = node.head().czxid;
+            Parent { node, cversion: 0, pzxid, children: Children::Few(SmallVec::new()) }
+        };
+        entry.or_insert_with(new).into_mut()
     }
 
     /// Takes a list out of the table that no node refers to (any more, or after all).
@@ -370,6 +411,77 @@ impl Tree {
             self.acls.remove(&id);
         }
     }
+}
+
+impl Children {
+    fn len(&self) -> usize {
+        match self {
+            Children::Few(nodes) => nodes.len(),
+            Children::Many(nodes) => nodes.len(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Node> {
+        let (few, many) = match self {
+            Children::Few(nodes) => (Some(nodes.iter()), None),
+            Children::Many(nodes) => (None, Some(nodes.iter())),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+
+    fn insert(&mut self, node: Node, hash: u64, hasher: &FixedState) {
+        let rehash = |node: &Node| self::hash(hasher, node.path_bytes());
+        match self {
+            Children::Few(nodes) if nodes.len() < FEW_MAX => nodes.push(node),
+            Children::Few(nodes) => {
+                let mut many = HashTable::with_capacity(2 * FEW_MAX);
+                for node in nodes.drain(..).chain([node]) {
+                    many.insert_unique(rehash(&node), node, rehash);
+                }
+                *self = Children::Many(many);
+            }
+            Children::Many(nodes) => {
+                nodes.insert_unique(hash, node, rehash);
+            }
+        }
+    }
+
+    /// The entry of this very record.
+    fn slot(&mut self, node: &Node, hash: u64) -> &mut Node {
+        let found = match self {
+            Children::Few(nodes) => nodes.iter_mut().find(|other| other.is_same(node)),
+            Children::Many(nodes) => nodes.find_mut(hash, |other| other.is_same(node)),
+        };
+        found.expect("a node is among its parent's children")
+    }
+
+    fn remove(&mut self, node: &Node, hash: u64) {
+        match self {
+            Children::Few(nodes) => nodes.retain(|other| !other.is_same(node)),
+            Children::Many(nodes) => {
+                let entry = nodes.find_entry(hash, |other| other.is_same(node));
+                entry.expect("a node is among its parent's children").remove();
+                if nodes.is_empty() {
+                    *self = Children::Few(SmallVec::new());
+                }
+            }
+        }
+    }
+}
+
+/// Why a snapshot's node has no place in the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LoadError {
+    /// Its parent did not come before.
+    NoParent,
+    /// It is there already.
+    Twice,
+}
+
+fn hash(hasher: &FixedState, path: &[u8]) -> u64 {
+    let mut state = hasher.build_hasher();
+    state.write(path);
+    state.finish()
 }
 
 /// The empty path is an alias of the root.

@@ -140,8 +140,14 @@ pub fn fix_up(
     let mut fixed = Vec::with_capacity(raw.len());
     let mut seen = BTreeSet::new();
     for entry in raw {
-        let (Some(scheme), Some(id)) = (&entry.scheme, &entry.id) else { return Err(ErrorCode::InvalidAcl) };
-        if !seen.insert((entry.perms, scheme.as_ref(), id.as_ref())) {
+        // kazoo sends an empty id as null; with "auth" the id does not matter.
+        let id = match (&entry.scheme, &entry.id) {
+            (Some(scheme), None) if scheme == "auth" => "",
+            (_, Some(id)) => id,
+            (_, None) => return Err(ErrorCode::InvalidAcl),
+        };
+        let Some(scheme) = &entry.scheme else { return Err(ErrorCode::InvalidAcl) };
+        if !seen.insert((entry.perms, scheme.as_ref(), id)) {
             continue;
         }
         match scheme.as_ref() {
@@ -270,6 +276,16 @@ mod tests {
 
     fn acl(perms: i32, scheme: &str, id: &str) -> Acl {
         Acl { perms, scheme: scheme.into(), id: id.into() }
+    }
+
+    #[test]
+    fn an_auth_entry_may_come_without_an_id() {
+        let entry = RawAcl { perms: perms::ALL, scheme: Some("auth".into()), id: None };
+        let identities = [identity("digest", "bob:hash")];
+        let fixed = fix_up(&DigestSettings::default(), Some(&[entry]), &identities);
+        assert_eq!(fixed, Ok(vec![acl(perms::ALL, "digest", "bob:hash")]));
+        let entry = RawAcl { perms: perms::ALL, scheme: Some("digest".into()), id: None };
+        assert!(fix_up(&DigestSettings::default(), Some(&[entry]), &identities).is_err());
     }
 
     fn raw<'a>(perms: i32, scheme: &'a str, id: &'a str) -> RawAcl<'a> {

@@ -96,7 +96,9 @@ impl<W: Write> Encoder<W> {
         if self.block.is_empty() {
             return Ok(());
         }
-        let compressed = snap::raw::Encoder::new().compress_vec(&self.block).map_err(|error| invalid(&error.to_string()))?;
+        let compressed = snap::raw::Encoder::new()
+            .compress_vec(&self.block)
+            .map_err(|error| invalid(&error.to_string()))?;
         self.sink.write_all(&(compressed.len() as u32).to_be_bytes())?;
         self.sink.write_all(&compressed)?;
         self.block.clear();

@@ -7,8 +7,8 @@
 use super::digest::node_digest;
 use super::effect::Effect;
 use super::index::Tree;
-use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, split_path, ttl_owner};
-use super::quota::{QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
+use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, TTL_MS_MAX, split_path, ttl_owner};
+use super::quota::{QUOTA_ROOT, QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
 use crate::ids::{AclId, Zxid};
 use crate::wire::txn::CreateKind;
 use crate::wire::{Acl, ErrorCode, Txn, TxnHeader};
@@ -113,7 +113,9 @@ impl Store {
             if self.settings.digest_enabled {
                 digest = digest.wrapping_add(node_digest(node, self.tree.child_stat_of(node)));
             }
-            if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+            if node.path_bytes().starts_with(QUOTA_ROOT.as_bytes())
+                && let Some(QuotaNode::Limits(path)) = quota_node(node.path())
+            {
                 limited.insert(path.into());
             }
             if node.head().owner != 0
@@ -237,17 +239,21 @@ impl Store {
         if self.tree.node(parent).is_none() {
             return Err(ErrorCode::NoNode);
         }
-        let acl = self.intern(acl, effects, undo);
         if let Some(old) = self.tree.node(path).cloned() {
             self.create_again(header, (kind, &old, acl, *parent_cversion), effects, undo);
             return Err(ErrorCode::NodeExists);
         }
         let owner = match kind {
             CreateKind::Container => CONTAINER_OWNER,
+            // The member has checked it; a log of Apache may hold anything.
+            CreateKind::Ttl { ttl_ms } if !(1..=TTL_MS_MAX).contains(ttl_ms) => {
+                return Err(ErrorCode::BadArguments);
+            }
             CreateKind::Ttl { ttl_ms } => ttl_owner(*ttl_ms),
             _ if *ephemeral => header.session.0,
             _ => 0,
         };
+        let acl = self.intern(acl, effects, undo);
         let (zxid, time) = (header.zxid, header.time_ms);
         let head =
             NodeHead { czxid: zxid, mzxid: zxid, ctime: time, mtime: time, owner, acl, ..NodeHead::zero() };
@@ -255,7 +261,9 @@ impl Store {
         let (parent_cversion, parent_pzxid) = self.raised(parent, *parent_cversion, zxid);
         self.change(Effect::Create { node, parent_cversion, parent_pzxid }, effects, undo);
         if let Some(QuotaNode::Stats(limited)) = quota_node(path) {
-            self.write_usage(&limited.to_string(), None, effects, undo);
+            // The recount has what earlier operations of this multi used.
+            self.usage.retain(|(path, _, _)| **path != *limited);
+            self.write_usage(limited, None, effects, undo);
         }
         self.use_quota(path, 1, data.map_or(0, <[u8]>::len) as i64);
         Ok(())
@@ -266,13 +274,14 @@ impl Store {
     fn create_again(
         &mut self,
         header: &TxnHeader,
-        (kind, old, acl, parent_cversion): (&CreateKind, &Node, AclId, i32),
+        (kind, old, acl, parent_cversion): (&CreateKind, &Node, &[Acl], i32),
         effects: &mut Vec<Effect>,
         undo: &mut Undo,
     ) {
         if !self.tolerant {
             return;
         }
+        let acl = self.intern(acl, effects, undo);
         let node = Node::new(NodeHead { acl, ..*old.head() }, old.path(), old.data());
         self.change(Effect::Replace { node }, effects, undo);
         if *kind == CreateKind::Create {
@@ -287,9 +296,15 @@ impl Store {
         let before = self.tree.child_stat(parent);
         let wanted = if parent_cversion == -1 { before.cversion.wrapping_add(1) } else { parent_cversion };
         // The count wraps around after 2^31 creates; then it is still one step further.
-        if wanted.wrapping_sub(before.cversion) > 0 { (wanted, zxid) } else { (before.cversion, before.pzxid) }
+        if wanted.wrapping_sub(before.cversion) > 0 {
+            (wanted, zxid)
+        } else {
+            (before.cversion, before.pzxid)
+        }
     }
 
+    /// A node with children is never deleted by a sound transaction; over a fuzzy snapshot its children are newer than
+    /// this delete and come back when their own creates are replayed.
     fn delete(
         &mut self,
         zxid: Zxid,
@@ -298,23 +313,47 @@ impl Store {
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
         let Some(node) = self.tree.node(path).cloned() else {
-            self.delete_missing(zxid, path, effects, undo);
+            if self.tolerant {
+                self.delete_missing(zxid, path, effects, undo);
+            }
             return Err(ErrorCode::NoNode);
         };
+        if node.path() == "/" {
+            return Err(ErrorCode::BadArguments);
+        }
+        if self.tree.child_stat_of(&node).count > 0 {
+            if !self.tolerant {
+                return Err(ErrorCode::NotEmpty);
+            }
+            self.delete_below(zxid, path, effects, undo);
+        }
+        self.delete_leaf(zxid, node, effects, undo);
+        Ok(())
+    }
+
+    fn delete_below(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
+        let mut below = Vec::new();
+        self.tree.walk(path, |node| below.push(node.clone()));
+        // Parents come before children, the node itself first.
+        for node in below.drain(1..).rev() {
+            self.delete_leaf(zxid, node, effects, undo);
+        }
+    }
+
+    fn delete_leaf(&mut self, zxid: Zxid, node: Node, effects: &mut Vec<Effect>, undo: &mut Undo) {
         let parent_pzxid = self.tree.child_stat(node.parent()).pzxid.max(zxid);
         let bytes = node.data_length() as i64;
-        self.use_quota(path, -1, -bytes);
+        self.use_quota(node.path(), -1, -bytes);
         self.change(Effect::Delete { node, parent_pzxid }, effects, undo);
-        Ok(())
     }
 
     fn delete_missing(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
         let parent = split_path(path).0;
-        if !self.tolerant || self.tree.node(parent).is_none() {
+        let before = self.tree.child_stat(parent);
+        if self.tree.node(parent).is_none() || before.pzxid >= zxid {
             return;
         }
-        let before = self.tree.child_stat(parent);
-        let pzxid = before.pzxid.max(zxid);
+        let pzxid = zxid;
         self.change(Effect::Parent { path: parent.into(), cversion: before.cversion, pzxid }, effects, undo);
     }
 
@@ -327,12 +366,25 @@ impl Store {
         undo: &mut Undo,
     ) {
         for path in paths {
-            // A listed node may be gone already; that is no failure.
-            let _ = self.delete(header.zxid, path.as_ref(), effects, undo);
+            self.delete_owned(header.zxid, path.as_ref(), effects, undo);
         }
-        let left: Vec<String> = self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
+        let left: Vec<String> =
+            self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
         for path in left {
-            let _ = self.delete(header.zxid, &path, effects, undo);
+            self.delete_owned(header.zxid, &path, effects, undo);
+        }
+    }
+
+    /// A listed node may be gone already. One with children only exists where TTL nodes are taken for ephemerals
+    /// because extended types are switched off; what is below it could not be reached any more and goes, too.
+    fn delete_owned(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
+        match self.tree.node(path).cloned() {
+            Some(node) if node.path() != "/" => {
+                self.delete_below(zxid, path, effects, undo);
+                self.delete_leaf(zxid, node, effects, undo);
+            }
+            Some(_) => {}
+            None => self.delete_missing(zxid, path, effects, undo),
         }
     }
 
@@ -409,7 +461,7 @@ impl Store {
 
     /// Containers and TTL nodes that are to go now: without children, and used or old enough.
     pub fn collectable(&self, wall_ms: i64, never_used_ms: i64, at_most: usize) -> Vec<String> {
-        let is_due = |path: &&Box<str>| {
+        let is_due = |path: &str| {
             let Some(node) = self.tree.node(path) else { return false };
             let children = self.tree.child_stat_of(node);
             let age_ms = wall_ms - node.head().mtime;
@@ -421,7 +473,12 @@ impl Store {
                 _ => false,
             }
         };
-        self.collectable.iter().filter(is_due).take(at_most).map(|path| path.to_string()).collect()
+        self.collectable
+            .iter()
+            .filter(|path| is_due(path))
+            .take(at_most)
+            .map(|path| path.to_string())
+            .collect()
     }
 
     /// True for a container or TTL node.

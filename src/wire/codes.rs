@@ -45,10 +45,38 @@ impl Op {
     pub fn from_i32(op: i32) -> Option<Op> {
         use Op::*;
         const ALL: [Op; 32] = [
-            Create, Delete, Exists, GetData, SetData, GetAcl, SetAcl, GetChildren, Sync, Ping, GetChildren2, Check,
-            Multi, Create2, Reconfig, CheckWatches, RemoveWatches, CreateContainer, DeleteContainer, CreateTtl,
-            MultiRead, Auth, SetWatches, Sasl, GetEphemerals, GetAllChildrenNumber, SetWatches2, AddWatch, WhoAmI,
-            CreateSession, CloseSession, Error,
+            Create,
+            Delete,
+            Exists,
+            GetData,
+            SetData,
+            GetAcl,
+            SetAcl,
+            GetChildren,
+            Sync,
+            Ping,
+            GetChildren2,
+            Check,
+            Multi,
+            Create2,
+            Reconfig,
+            CheckWatches,
+            RemoveWatches,
+            CreateContainer,
+            DeleteContainer,
+            CreateTtl,
+            MultiRead,
+            Auth,
+            SetWatches,
+            Sasl,
+            GetEphemerals,
+            GetAllChildrenNumber,
+            SetWatches2,
+            AddWatch,
+            WhoAmI,
+            CreateSession,
+            CloseSession,
+            Error,
         ];
         ALL.into_iter().find(|known| *known as i32 == op)
     }
@@ -58,8 +86,18 @@ impl Op {
         use Op::*;
         matches!(
             self,
-            Create | Create2 | CreateContainer | CreateTtl | Delete | DeleteContainer | SetData | SetAcl | Multi
-                | Reconfig | Sync | CloseSession
+            Create
+                | Create2
+                | CreateContainer
+                | CreateTtl
+                | Delete
+                | DeleteContainer
+                | SetData
+                | SetAcl
+                | Multi
+                | Reconfig
+                | Sync
+                | CloseSession
         )
     }
 }

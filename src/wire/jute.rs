@@ -242,7 +242,10 @@ mod tests {
     #[test]
     fn lengths_beyond_the_input_are_errors_not_allocations() {
         assert!(matches!(Reader::new(&[0x7f, 0xff, 0xff, 0xff]).buffer(), Err(DecodeError::Short { .. })));
-        assert!(matches!(Reader::new(&[0xff, 0xff, 0xff, 0xfe]).buffer(), Err(DecodeError::BadLength { .. })));
+        assert!(matches!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xfe]).buffer(),
+            Err(DecodeError::BadLength { .. })
+        ));
         assert!(Reader::new(&[0x7f, 0xff, 0xff, 0xff]).strings("path").is_err());
     }
 }

@@ -74,7 +74,9 @@ impl ConnectResponse {
             password: {
                 let at = reader.position();
                 let password = reader.buffer()?.unwrap_or_default();
-                password.try_into().map_err(|_| DecodeError::BadLength { at, length: password.len() as i64 })?
+                password
+                    .try_into()
+                    .map_err(|_| DecodeError::BadLength { at, length: password.len() as i64 })?
             },
             read_only: if reader.remaining() == 0 { None } else { Some(reader.boolean()?) },
         })
@@ -270,7 +272,10 @@ pub fn decode_raw_acls<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<RawAcl<
 pub fn decode_acls(reader: &mut Reader<'_>) -> Result<Vec<Acl>, DecodeError> {
     let raw = decode_raw_acls(reader)?.unwrap_or_default();
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
-    Ok(raw.into_iter().map(|acl| Acl { perms: acl.perms, scheme: owned(acl.scheme), id: owned(acl.id) }).collect())
+    Ok(raw
+        .into_iter()
+        .map(|acl| Acl { perms: acl.perms, scheme: owned(acl.scheme), id: owned(acl.id) })
+        .collect())
 }
 
 /// Appends a vector of ACLs.

@@ -12,36 +12,89 @@ use std::borrow::Cow;
 pub enum Request<'a> {
     /// create, create2, createContainer, createTTL (`op` tells which; `ttl_ms` only for createTTL).
     Create(CreateRequest<'a>),
-    Delete { path: Cow<'a, str>, version: i32 },
-    Exists { path: Cow<'a, str>, watch: bool },
-    GetData { path: Cow<'a, str>, watch: bool },
-    SetData { path: Cow<'a, str>, data: Option<&'a [u8]>, version: i32 },
-    GetAcl { path: Cow<'a, str> },
-    SetAcl { path: Cow<'a, str>, acl: Option<Vec<RawAcl<'a>>>, version: i32 },
+    Delete {
+        path: Cow<'a, str>,
+        version: i32,
+    },
+    Exists {
+        path: Cow<'a, str>,
+        watch: bool,
+    },
+    GetData {
+        path: Cow<'a, str>,
+        watch: bool,
+    },
+    SetData {
+        path: Cow<'a, str>,
+        data: Option<&'a [u8]>,
+        version: i32,
+    },
+    GetAcl {
+        path: Cow<'a, str>,
+    },
+    SetAcl {
+        path: Cow<'a, str>,
+        acl: Option<Vec<RawAcl<'a>>>,
+        version: i32,
+    },
     /// getChildren and getChildren2 (`with_stat`).
-    GetChildren { path: Cow<'a, str>, watch: bool, with_stat: bool },
+    GetChildren {
+        path: Cow<'a, str>,
+        watch: bool,
+        with_stat: bool,
+    },
     /// The path is echoed, null included.
-    Sync { path: Option<Cow<'a, str>> },
+    Sync {
+        path: Option<Cow<'a, str>>,
+    },
     Ping,
     /// Only inside a multi.
-    Check { path: Cow<'a, str>, version: i32 },
+    Check {
+        path: Cow<'a, str>,
+        version: i32,
+    },
     /// multi: create*, delete, setData, check.
     Multi(Vec<Request<'a>>),
     /// multiRead: getData and getChildren; their watch flags are ignored.
     MultiRead(Vec<Request<'a>>),
-    Reconfig { joining: Option<Cow<'a, str>>, leaving: Option<Cow<'a, str>>, new_members: Option<Cow<'a, str>>, config_id: i64 },
+    Reconfig {
+        joining: Option<Cow<'a, str>>,
+        leaving: Option<Cow<'a, str>>,
+        new_members: Option<Cow<'a, str>>,
+        config_id: i64,
+    },
     /// `kind`: 1 children, 2 data, 3 any, 4 persistent, 5 persistent recursive.
-    CheckWatches { path: Cow<'a, str>, kind: i32 },
-    RemoveWatches { path: Cow<'a, str>, kind: i32 },
-    DeleteContainer { path: Cow<'a, str> },
-    Auth { scheme: Option<Cow<'a, str>>, auth: Option<&'a [u8]> },
+    CheckWatches {
+        path: Cow<'a, str>,
+        kind: i32,
+    },
+    RemoveWatches {
+        path: Cow<'a, str>,
+        kind: i32,
+    },
+    DeleteContainer {
+        path: Cow<'a, str>,
+    },
+    Auth {
+        scheme: Option<Cow<'a, str>>,
+        auth: Option<&'a [u8]>,
+    },
     SetWatches(SetWatches<'a>),
-    Sasl { token: Option<&'a [u8]> },
+    Sasl {
+        token: Option<&'a [u8]>,
+    },
     /// None is jute's null and means all.
-    GetEphemerals { prefix: Option<Cow<'a, str>> },
-    GetAllChildrenNumber { path: Cow<'a, str> },
+    GetEphemerals {
+        prefix: Option<Cow<'a, str>>,
+    },
+    GetAllChildrenNumber {
+        path: Cow<'a, str>,
+    },
     /// `mode`: 0 persistent, 1 persistent recursive.
-    AddWatch { path: Cow<'a, str>, mode: i32 },
+    AddWatch {
+        path: Cow<'a, str>,
+        mode: i32,
+    },
     WhoAmI,
     CloseSession,
 }
@@ -90,7 +143,9 @@ impl<'a> Request<'a> {
             Op::SetAcl => {
                 Request::SetAcl { path: path(reader)?, acl: decode_raw_acls(reader)?, version: reader.int()? }
             }
-            Op::GetChildren2 => Request::GetChildren { path: path(reader)?, watch: reader.boolean()?, with_stat: true },
+            Op::GetChildren2 => {
+                Request::GetChildren { path: path(reader)?, watch: reader.boolean()?, with_stat: true }
+            }
             Op::Reconfig => Request::Reconfig {
                 joining: reader.ustring()?,
                 leaving: reader.ustring()?,
@@ -131,12 +186,20 @@ fn decode_in_multi<'a>(op: Op, reader: &mut Reader<'a>) -> Result<Request<'a>, D
             ttl_ms: if op == Op::CreateTtl { Some(reader.long()?) } else { None },
         }),
         Op::Delete => Request::Delete { path: path(reader)?, version: reader.int()? },
-        Op::SetData => Request::SetData { path: path(reader)?, data: reader.buffer()?, version: reader.int()? },
+        Op::SetData => {
+            Request::SetData { path: path(reader)?, data: reader.buffer()?, version: reader.int()? }
+        }
         Op::Check => Request::Check { path: path(reader)?, version: reader.int()? },
         Op::GetData => Request::GetData { path: path(reader)?, watch: reader.boolean()? },
-        Op::GetChildren => Request::GetChildren { path: path(reader)?, watch: reader.boolean()?, with_stat: false },
+        Op::GetChildren => {
+            Request::GetChildren { path: path(reader)?, watch: reader.boolean()?, with_stat: false }
+        }
         other => {
-            return Err(DecodeError::BadValue { at: reader.position(), what: "request type", value: other as i64 });
+            return Err(DecodeError::BadValue {
+                at: reader.position(),
+                what: "request type",
+                value: other as i64,
+            });
         }
     })
 }
@@ -158,7 +221,8 @@ fn decode_multi<'a>(reader: &mut Reader<'a>, reads: bool) -> Result<Vec<Request<
             }
         };
         let op = Op::from_i32(header.op).filter(allowed);
-        let op = op.ok_or(DecodeError::BadValue { at, what: "operation in a multi", value: header.op as i64 })?;
+        let op =
+            op.ok_or(DecodeError::BadValue { at, what: "operation in a multi", value: header.op as i64 })?;
         requests.push(decode_in_multi(op, reader)?);
     }
 }
@@ -207,15 +271,29 @@ impl MultiHeader {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum MultiResult {
-    Create { path: String },
+    Create {
+        path: String,
+    },
     /// create2, createContainer, createTTL.
-    Create2 { path: String, stat: Stat },
+    Create2 {
+        path: String,
+        stat: Stat,
+    },
     Delete,
     Check,
-    SetData { stat: Stat },
-    GetData { data: Option<Vec<u8>>, stat: Stat },
-    GetChildren { children: Vec<String> },
-    Error { code: i32 },
+    SetData {
+        stat: Stat,
+    },
+    GetData {
+        data: Option<Vec<u8>>,
+        stat: Stat,
+    },
+    GetChildren {
+        children: Vec<String>,
+    },
+    Error {
+        code: i32,
+    },
 }
 
 impl MultiResult {
@@ -259,7 +337,14 @@ impl MultiResult {
 }
 
 /// Encodes the body of a create of any kind, for clients.
-pub fn encode_create(out: &mut Vec<u8>, path: &str, data: Option<&[u8]>, acl: &[Acl], flags: i32, ttl_ms: Option<i64>) {
+pub fn encode_create(
+    out: &mut Vec<u8>,
+    path: &str,
+    data: Option<&[u8]>,
+    acl: &[Acl],
+    flags: i32,
+    ttl_ms: Option<i64>,
+) {
     let mut writer = Writer::new(out);
     writer.string(path);
     writer.buffer(data);

@@ -201,8 +201,19 @@ fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Txn<'a>, DecodeError> {
         let number = reader.int()?;
         let allowed = |op: &Op| {
             use Op::*;
-            matches!(op, Create | Create2 | CreateTtl | CreateContainer | Delete | DeleteContainer | SetData | SetAcl
-                | Check | Error)
+            matches!(
+                op,
+                Create
+                    | Create2
+                    | CreateTtl
+                    | CreateContainer
+                    | Delete
+                    | DeleteContainer
+                    | SetData
+                    | SetAcl
+                    | Check
+                    | Error
+            )
         };
         let op = Op::from_i32(number).filter(allowed);
         let op = op.ok_or(DecodeError::BadValue { at, what: "transaction type", value: number as i64 })?;

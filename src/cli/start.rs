@@ -1,0 +1,108 @@
+//! `ringkeeper start`: from the arguments to a configuration to a running server.
+
+use super::{FAILED, WRONG_USAGE, options};
+use crate::config::{Config, ConfigError, Warning};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Run the server in the foreground until SIGTERM or SIGINT.
+///
+/// Without a file: port 2181 on loopback, data in ./data. With one: an unmodified zoo.cfg. With a port and a folder,
+/// and perhaps a tick time and a number of connections per address: those, as with Apache ZooKeeper.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// A zoo.cfg, or PORT DATADIR [TICKTIME [MAXCLIENTCNXNS]].
+    #[arg(value_name = "ZOO.CFG | PORT DATADIR", num_args = 0..=4)]
+    target: Vec<String>,
+    /// A setting by its name in zoo.cfg or as a system property, e.g. -Dzookeeper.snapCount=10000. SERVER_JVMFLAGS and
+    /// JVMFLAGS are read too. A setting in the file counts over the command line, that over JVMFLAGS, that over
+    /// SERVER_JVMFLAGS; only of jute.maxbuffer, readonlymode.enabled and znode.container.* the -D counts over the file.
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = define)]
+    defines: Vec<(String, String)>,
+    /// Only check the configuration; prints every setting with the value that counts.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let (config, warnings) = match arguments.load(&|name| std::env::var(name).ok()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("ringkeeper: {error}");
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    if arguments.check {
+        for (key, value) in config.effective() {
+            println!("{key}={value}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    match crate::server::run(options::of(&config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// What is wrong with the arguments or with what they name.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("expected a port before the data folder, found \"{0}\"; see ringkeeper start --help")]
+    NoPort(String),
+}
+
+impl Arguments {
+    fn load(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Vec<Warning>), StartError> {
+        let (file, positional): (Option<&Path>, &[String]) = match self.target.as_slice() {
+            [file] => (Some(Path::new(file)), &[]),
+            target => (None, target),
+        };
+        let mut defines = self.defines();
+        if let Some(port) = positional.first() {
+            port.parse::<u16>().map_err(|_| StartError::NoPort(port.clone()))?;
+            defines.push(("clientPortAddress".into(), "::".into()));
+        }
+        let names = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+        defines.extend(names.map(String::from).into_iter().zip(positional.iter().cloned()));
+        Ok(Config::load(file, &defines, env)?)
+    }
+
+    pub(super) fn defines(&self) -> Vec<(String, String)> {
+        self.defines.clone()
+    }
+}
+
+fn define(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_string(), value.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(target: &[&str]) -> Arguments {
+        let target = target.iter().map(|word| word.to_string()).collect();
+        Arguments { target, defines: Vec::new(), check: true }
+    }
+
+    #[test]
+    fn positional_arguments() {
+        let (config, _) = arguments(&["2182", "/d", "1000", "5"]).load(&|_| None).expect("good");
+        assert_eq!(config.client_address.to_string(), "[::]:2182");
+        assert_eq!(config.data_dir, Path::new("/d"));
+        assert_eq!((config.server.tick_ms, config.server.max_client_cnxns), (1000, 5));
+        let error = arguments(&["zoo.cfg", "/d"]).load(&|_| None).expect_err("no port");
+        assert!(error.to_string().contains("expected a port"));
+        let error = arguments(&["2182", "/d", "soon"]).load(&|_| None).expect_err("no number");
+        assert!(error.to_string().starts_with("command line: tickTime: expected"));
+    }
+}

@@ -1,0 +1,415 @@
+//! From the sources to one [`Config`]: which setting counts, what belongs together, what is refused.
+
+use super::error::{ConfigError, Place, Warning};
+use super::keys::{self, Meaning};
+use super::servers::{self, ServerLine};
+use super::{Config, flags, properties, value};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// A configuration in the making: what depends on other settings stays apart until all are read.
+pub(super) struct Draft {
+    pub config: Config,
+    pub data_log_dir: Option<PathBuf>,
+    pub client_port: Option<u16>,
+    pub client_host: Option<IpAddr>,
+    /// -1: 2 ticks.
+    pub min_session_timeout_ms: i32,
+    /// -1: 20 ticks.
+    pub max_session_timeout_ms: i32,
+    pub dynamic_file: Option<PathBuf>,
+}
+
+/// One setting that somebody made.
+struct Made {
+    place: Place,
+    /// As written, for messages.
+    written: String,
+    value: String,
+}
+
+type Settings = BTreeMap<String, Made>;
+
+pub(super) fn load(
+    path: Option<&Path>,
+    defines: &[(String, String)],
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Config, Vec<Warning>), ConfigError> {
+    let mut warnings = Vec::new();
+    let mut settings = from_flags(defines, env, &mut warnings);
+    if let Some(path) = path {
+        for (key, made) in from_file(path, &mut warnings)? {
+            add_from_file(&mut settings, key, made, &mut warnings);
+        }
+    }
+    let mut draft = Draft {
+        config: Config { file: path.map(Path::to_path_buf), ..Config::default() },
+        data_log_dir: None,
+        client_port: None,
+        client_host: None,
+        min_session_timeout_ms: -1,
+        max_session_timeout_ms: -1,
+        dynamic_file: None,
+    };
+    let mut lines = take_server_lines(&mut settings)?;
+    apply(&mut draft, &settings, &mut warnings)?;
+    if let Some(file) = draft.dynamic_file.clone() {
+        if let Some((_, made)) = lines.first() {
+            return Err(refused(made, format!("{} beside dynamicConfigFile", made.written), MOVE_LINES));
+        }
+        lines = from_dynamic_file(&file)?;
+        draft.config.dynamic_file = Some(file);
+    }
+    let config = finish(draft, &settings, lines, &mut warnings)?;
+    Ok((config, warnings))
+}
+
+const MOVE_LINES: &str = "Put it into the dynamic configuration file, or remove dynamicConfigFile";
+
+/// `-D` of both variables and of the command line; of two equal names the later one counts.
+fn from_flags(
+    defines: &[(String, String)],
+    env: &dyn Fn(&str) -> Option<String>,
+    warnings: &mut Vec<Warning>,
+) -> Settings {
+    let mut settings = Settings::new();
+    for variable in flags::VARIABLES {
+        let flags = flags::parse(&env(variable).unwrap_or_default());
+        let place = Place::Environment(variable);
+        let (known, foreign): (Vec<_>, Vec<_>) =
+            flags.defines.into_iter().partition(|(name, _)| is_ours(name));
+        let ignored = flags.others.len() + foreign.len();
+        if ignored > 0 {
+            warnings
+                .push(Warning(format!("{place}: {ignored} flags for the Java virtual machine are ignored")));
+        }
+        for (name, value) in known {
+            add_define(&mut settings, place.clone(), &name, &value);
+        }
+    }
+    for (name, value) in defines {
+        add_define(&mut settings, Place::CommandLine, name, value);
+    }
+    settings
+}
+
+/// In the environment anything may be set for other Java programs; only what could be meant for us is looked at.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("zookeeper.") || name.starts_with("ringkeeper.") || keys::find(name).is_some()
+}
+
+fn add_define(settings: &mut Settings, place: Place, name: &str, value: &str) {
+    let key = name.trim().strip_prefix("zookeeper.").unwrap_or(name.trim());
+    let made = Made { place, written: name.trim().to_string(), value: value.trim().to_string() };
+    settings.insert(key.to_string(), made);
+}
+
+fn from_file(path: &Path, warnings: &mut Vec<Warning>) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::new();
+    for entry in read_properties(path)? {
+        let place = Place::File { path: path.to_path_buf(), line: entry.line };
+        // A full property name in the file would become zookeeper.zookeeper.x and do nothing; what is meant is clear.
+        let key = entry.key.strip_prefix("zookeeper.").unwrap_or(&entry.key).to_string();
+        let made = Made { place, written: entry.key, value: entry.value };
+        if let Some(earlier) = settings.insert(key, made) {
+            let Place::File { line, .. } = earlier.place else { unreachable!("all are from the file") };
+            let place = Place::File { path: path.to_path_buf(), line: entry.line };
+            let text =
+                format!("{place}: {} is also set in line {line}; the last one counts", earlier.written);
+            warnings.push(Warning(text));
+        }
+    }
+    Ok(settings)
+}
+
+fn read_properties(path: &Path) -> Result<Vec<properties::Entry>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_path_buf(), source };
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    properties::parse(&bytes).map_err(|bad| ConfigError::Malformed {
+        place: Place::File { path: path.to_path_buf(), line: bad.line },
+        key: "escape".into(),
+        expected: "\\u and four hexadecimal digits".into(),
+        found: bad.found,
+    })
+}
+
+/// The file counts over `-D`, except for the properties that ZooKeeper reads from `-D` only.
+fn add_from_file(settings: &mut Settings, key: String, made: Made, warnings: &mut Vec<Warning>) {
+    let is_bare = keys::is_bare_property(&key);
+    match settings.get(&key) {
+        Some(define) if define.value != made.value => {
+            let (winner, loser) = if is_bare { (define, &made) } else { (&made, define) };
+            warnings.push(Warning(format!(
+                "{key} is set to \"{}\" ({}) and to \"{}\" ({}); the first counts",
+                winner.value, winner.place, loser.value, loser.place
+            )));
+        }
+        None if is_bare => warnings.push(Warning(format!(
+            "{}: {key} counts here; Apache ZooKeeper reads it from -D{key} only",
+            made.place
+        ))),
+        _ => {}
+    }
+    if !is_bare || !settings.contains_key(&key) {
+        settings.insert(key, made);
+    }
+}
+
+/// Takes the `server.N` lines out, `server.realm` and the like not.
+fn take_server_lines(settings: &mut Settings) -> Result<Vec<(ServerLine, Made)>, ConfigError> {
+    let is_line = |key: &str| key.starts_with("server.") && keys::find(key).is_none();
+    let names: Vec<String> = settings.keys().filter(|key| is_line(key)).cloned().collect();
+    let mut lines = Vec::new();
+    for name in names {
+        let made = settings.remove(&name).expect("the name was just read from the map");
+        lines.push((server_line(&name, &made)?, made));
+    }
+    Ok(lines)
+}
+
+fn server_line(name: &str, made: &Made) -> Result<ServerLine, ConfigError> {
+    let number = name.strip_prefix("server.").unwrap_or_default();
+    servers::parse(number, &made.value).map_err(|expected| malformed(made, expected))
+}
+
+fn from_dynamic_file(path: &Path) -> Result<Vec<(ServerLine, Made)>, ConfigError> {
+    let mut lines = Vec::new();
+    for entry in read_properties(path)? {
+        let place = Place::File { path: path.to_path_buf(), line: entry.line };
+        let made = Made { place, written: entry.key, value: entry.value };
+        if made.written.starts_with("server.") {
+            lines.push((server_line(&made.written, &made)?, made));
+        } else if !made.written.starts_with("group") && !made.written.starts_with("weight") {
+            let what = format!("{} in a dynamic configuration file", made.written);
+            return Err(refused(&made, what, "Only server.N, group.N and weight.N belong there"));
+        }
+    }
+    Ok(lines)
+}
+
+/// Stores every setting and collects what has no effect.
+fn apply(draft: &mut Draft, settings: &Settings, warnings: &mut Vec<Warning>) -> Result<(), ConfigError> {
+    let mut idle: Vec<(&'static str, String)> = Vec::new();
+    for (key, made) in settings {
+        let told = format!("{} ({})", made.written, made.place);
+        match keys::find(key) {
+            Some(Meaning::Honoured(setting)) => {
+                setting.set(draft, &made.value).map_err(|expected| malformed(made, expected))?;
+                idle.extend(setting.not_yet().map(|reason| (reason, told)));
+            }
+            Some(Meaning::Refused(refusal)) => {
+                if (refusal.asks)(&made.value).map_err(|expected| malformed(made, expected))? {
+                    return Err(refused(made, refusal.what.into(), UNPROTECTED));
+                }
+            }
+            Some(Meaning::NoEffect(reason)) => idle.push((reason, told)),
+            None => warnings.push(unknown(key, made)),
+        }
+    }
+    if !idle.is_empty() {
+        idle.sort();
+        let mut text = format!("{} settings have no effect here:", idle.len());
+        for group in idle.chunk_by(|a, b| a.0 == b.0) {
+            let names: Vec<&str> = group.iter().map(|(_, told)| told.as_str()).collect();
+            text.push_str(&format!("\n  {}: {}", names.join(", "), group[0].0));
+        }
+        warnings.push(Warning(text));
+    }
+    Ok(())
+}
+
+const UNPROTECTED: &str = "Starting without it would leave open what you want protected. Remove the setting if that is \
+     intended, or stay with Apache ZooKeeper for this server";
+
+fn unknown(key: &str, made: &Made) -> Warning {
+    let hint = keys::nearest(key).map_or(String::new(), |near| format!("; did you mean {near}?"));
+    Warning(format!("{}: unknown setting {}{hint}", made.place, made.written))
+}
+
+/// What needs more than one setting.
+fn finish(
+    draft: Draft,
+    settings: &Settings,
+    lines: Vec<(ServerLine, Made)>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Config, ConfigError> {
+    check_folders(&draft, settings)?;
+    let static_address = static_client_address(&draft, settings)?;
+    let timeouts = session_timeouts(&draft, settings)?;
+    let mut config = draft.config;
+    config.data_log_dir = draft.data_log_dir.unwrap_or_else(|| config.data_dir.clone());
+    (config.server.min_session_timeout_ms, config.server.max_session_timeout_ms) = timeouts;
+    check_ensemble(&config, settings, &lines)?;
+    config.client_address = client_address(&config, static_address, &lines, warnings)?;
+    check_auth(&config, settings)?;
+    if config.snapshots_kept < SNAPSHOTS_KEPT_MIN {
+        let found = config.snapshots_kept;
+        let text =
+            format!("autopurge.snapRetainCount is {found}; {SNAPSHOTS_KEPT_MIN} is used, the least allowed");
+        warnings.push(Warning(text));
+        config.snapshots_kept = SNAPSHOTS_KEPT_MIN;
+    }
+    if config.server.read_only_mode && !settings.contains_key(WHITELIST) {
+        let words = config.server.four_letter_words.get_or_insert_default();
+        words.push("isro".into());
+    }
+    config.servers = lines.into_iter().map(|(line, _)| line).collect();
+    Ok(config)
+}
+
+const SNAPSHOTS_KEPT_MIN: usize = 3;
+const WHITELIST: &str = "4lw.commands.whitelist";
+
+fn check_folders(draft: &Draft, settings: &Settings) -> Result<(), ConfigError> {
+    match &draft.config.file {
+        Some(path) if !settings.contains_key("dataDir") => Err(ConfigError::Missing {
+            path: path.clone(),
+            key: "dataDir",
+            way_out: "Name the folder for snapshots and logs, for example dataDir=/var/lib/zookeeper".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// From clientPort and clientPortAddress; None: not said. Port 0 in a file means, as in ZooKeeper, not said.
+fn static_client_address(draft: &Draft, settings: &Settings) -> Result<Option<SocketAddr>, ConfigError> {
+    let has_file = draft.config.file.is_some();
+    let default = Config::default().client_address;
+    match (draft.client_host, draft.client_port.filter(|port| *port != 0 || !has_file)) {
+        (Some(_), None) if has_file => {
+            let made = &settings["clientPortAddress"];
+            Err(refused(made, "clientPortAddress without clientPort".into(), "Set clientPort too"))
+        }
+        (host, port) if !has_file => {
+            let host = host.unwrap_or(default.ip());
+            Ok(Some(SocketAddr::new(host, port.unwrap_or(default.port()))))
+        }
+        (host, Some(port)) => Ok(Some(SocketAddr::new(host.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port))),
+        (_, None) => Ok(None),
+    }
+}
+
+fn session_timeouts(draft: &Draft, settings: &Settings) -> Result<(i32, i32), ConfigError> {
+    let tick_ms = draft.config.server.tick_ms as i32;
+    let or = |set: i32, ticks: i32| if set == -1 { tick_ms * ticks } else { set };
+    let least = or(draft.min_session_timeout_ms, 2);
+    let most = or(draft.max_session_timeout_ms, 20);
+    if least > most {
+        let name = if settings.contains_key("minSessionTimeout") {
+            "minSessionTimeout"
+        } else {
+            "maxSessionTimeout"
+        };
+        let what = format!("minSessionTimeout ({least} ms) is larger than maxSessionTimeout ({most} ms)");
+        return Err(refused(&settings[name], what, "Unset, they are 2 and 20 times tickTime"));
+    }
+    Ok((least, most))
+}
+
+fn check_ensemble(
+    config: &Config,
+    settings: &Settings,
+    lines: &[(ServerLine, Made)],
+) -> Result<(), ConfigError> {
+    let voters = lines.iter().filter(|(line, _)| line.votes).count();
+    if !config.standalone_enabled {
+        let made = &settings["standaloneEnabled"];
+        return Err(refused(made, format!("standaloneEnabled=false: {NO_ENSEMBLES}"), RUN_ALONE));
+    }
+    let Some((_, last)) = lines.last() else { return Ok(()) };
+    if voters > 1 {
+        return Err(refused(last, format!("{voters} voting servers: {NO_ENSEMBLES}"), RUN_ALONE));
+    }
+    let observer = lines.iter().find(|(line, _)| !line.votes);
+    if let Some((_, made)) = observer {
+        return Err(refused(made, format!("an observer: {NO_ENSEMBLES}"), RUN_ALONE));
+    }
+    Ok(())
+}
+
+const NO_ENSEMBLES: &str = "ensembles are not supported yet by this version";
+const RUN_ALONE: &str =
+    "To run one server alone, remove the server.N lines (or keep exactly one) and standaloneEnabled";
+
+/// The address of the single server line counts if that line is meant for this server.
+fn client_address(
+    config: &Config,
+    fixed: Option<SocketAddr>,
+    lines: &[(ServerLine, Made)],
+    warnings: &mut Vec<Warning>,
+) -> Result<SocketAddr, ConfigError> {
+    let mine = lines.first().filter(|(line, _)| is_mine(config, line, warnings));
+    if let Some((ServerLine { client: Some((host, port)), .. }, made)) = mine {
+        let address = servers::resolve(host, *port).map_err(|expected| malformed(made, expected))?;
+        let agrees = |fixed: SocketAddr| {
+            fixed == address || (fixed.ip().is_unspecified() && fixed.port() == address.port())
+        };
+        return match fixed {
+            Some(fixed) if config.file.is_some() && !agrees(fixed) => {
+                let what = format!("the client address {address} differs from clientPort's ({fixed})");
+                Err(refused(made, what, "Remove one of the two"))
+            }
+            _ => Ok(address),
+        };
+    }
+    match (fixed, &config.file) {
+        (Some(fixed), _) => Ok(fixed),
+        (None, Some(path)) => Err(ConfigError::Missing {
+            path: path.clone(),
+            key: "clientPort",
+            way_out: "Clients could not connect. Name the port, for example clientPort=2181".into(),
+        }),
+        (None, None) => unreachable!("without a file there is always an address"),
+    }
+}
+
+/// False if `myid` says that this server is another one.
+fn is_mine(config: &Config, line: &ServerLine, warnings: &mut Vec<Warning>) -> bool {
+    let path = config.data_dir.join("myid");
+    let Ok(text) = std::fs::read_to_string(&path) else { return true };
+    let id = text.lines().next().unwrap_or_default();
+    if id.parse() == Ok(line.id) {
+        return true;
+    }
+    let text =
+        format!("{} says \"{id}\", so the line server.{} is for another server", path.display(), line.id);
+    warnings.push(Warning(text));
+    false
+}
+
+/// Sessions must not be let in more easily than asked for, nor all be locked out by a scheme nobody can have.
+fn check_auth(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
+    if !config.server.enforce_auth {
+        return Ok(());
+    }
+    let schemes = &config.server.enforce_auth_schemes;
+    let made = settings.get("enforce.auth.schemes").unwrap_or(&settings["enforce.auth.enabled"]);
+    if schemes.is_empty() {
+        let what = "enforce.auth.enabled without enforce.auth.schemes".to_string();
+        return Err(refused(made, what, "Name the schemes, for example enforce.auth.schemes=digest"));
+    }
+    let is_known = |scheme: &str| scheme == "ip" || (scheme == "digest" && config.server.digest_auth_enabled);
+    match schemes.iter().find(|scheme| !is_known(scheme)) {
+        Some(scheme) => {
+            let what =
+                format!("enforced authentication by {scheme}, which this version does not support yet");
+            Err(refused(made, what, "Supported are digest and ip"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn malformed(made: &Made, expected: String) -> ConfigError {
+    let hidden = value::is_secret(&made.written);
+    ConfigError::Malformed {
+        place: made.place.clone(),
+        key: made.written.clone(),
+        expected,
+        found: if hidden { "(not shown)".into() } else { made.value.clone() },
+    }
+}
+
+fn refused(made: &Made, what: String, way_out: &str) -> ConfigError {
+    ConfigError::Refused { place: made.place.clone(), what, way_out: way_out.into() }
+}

@@ -1,0 +1,202 @@
+//! Apache ZooKeeper's own transaction log files (`FileTxnLog`), only read: to take over a data directory.
+//!
+//! A file is a header of 16 bytes, then records: Adler-32 of the entry in 8 bytes, length, entry, 'B'. Files are
+//! preallocated, so an empty record, a short one or one without its 'B' ends the file without an error: it was never
+//! acknowledged. A complete record with another checksum is damage.
+
+use crate::ids::Zxid;
+
+/// "ZKLG"
+const MAGIC: [u8; 4] = *b"ZKLG";
+const HEADER_BYTES: usize = 16;
+const RECORD_HEAD_BYTES: usize = 12;
+const END_OF_RECORD: u8 = b'B';
+/// zxid of an entry: after session and cxid.
+const ZXID_AT: usize = 12;
+const TXN_HEADER_BYTES: usize = 32;
+
+/// Why a log file cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("offset {offset}: {what}")]
+pub struct ApacheLogError {
+    /// In the file.
+    pub offset: u64,
+    /// What was found and expected.
+    pub what: String,
+}
+
+/// One record's entry: header, transaction, digest, as `wire::txn::decode_entry` takes them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ApacheEntry<'a> {
+    /// Its zxid.
+    pub zxid: Zxid,
+    /// The entry.
+    pub bytes: &'a [u8],
+    /// Where the record ends in the file.
+    pub end: u64,
+}
+
+/// Walks the entries of one file; after an error there is nothing more.
+#[derive(Debug)]
+pub struct ApacheLog<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    entry_bytes_max: usize,
+}
+
+impl<'a> ApacheLog<'a> {
+    /// Checks the header. A file of 0 bytes is what a crash leaves right after creating it; it has no entries. Records
+    /// longer than `entry_bytes_max` are damage.
+    pub fn new(bytes: &'a [u8], entry_bytes_max: usize) -> Result<ApacheLog<'a>, ApacheLogError> {
+        if bytes.is_empty() {
+            return Ok(ApacheLog { bytes, at: 0, entry_bytes_max });
+        }
+        let error = |what: String| Err(ApacheLogError { offset: 0, what });
+        if bytes.len() < HEADER_BYTES {
+            return error(format!(
+                "the file ends in its header, after {} of {HEADER_BYTES} bytes",
+                bytes.len()
+            ));
+        }
+        if bytes[..4] != MAGIC {
+            return error("this is no transaction log (its magic is not ZKLG)".into());
+        }
+        Ok(ApacheLog { bytes, at: HEADER_BYTES, entry_bytes_max })
+    }
+
+    /// The next complete record, None where the file's content ends.
+    fn record(&self) -> Result<Option<(u64, &'a [u8])>, String> {
+        let Some(head) = self.bytes.get(self.at..self.at + RECORD_HEAD_BYTES) else { return Ok(None) };
+        let checksum = u64::from_be_bytes(head[..8].try_into().expect("eight bytes"));
+        let length = i32::from_be_bytes(head[8..].try_into().expect("four bytes"));
+        if matches!(length, 0 | -1) {
+            return Ok(None);
+        }
+        if length < 0 || length as usize > self.entry_bytes_max {
+            return Err(format!(
+                "a record claims a length of {length} bytes, above the limit of {}",
+                self.entry_bytes_max
+            ));
+        }
+        let start = self.at + RECORD_HEAD_BYTES;
+        let end = start + length as usize;
+        match self.bytes.get(end) {
+            Some(&END_OF_RECORD) => Ok(Some((checksum, &self.bytes[start..end]))),
+            _ => Ok(None),
+        }
+    }
+
+    fn entry(&mut self) -> Result<Option<ApacheEntry<'a>>, String> {
+        let Some((expected, entry)) = self.record()? else { return Ok(None) };
+        let found = simd_adler32::adler32(&entry) as u64;
+        if found != expected {
+            return Err(format!("the record's checksum is {expected:08x}, but its bytes have {found:08x}"));
+        }
+        if entry.len() < TXN_HEADER_BYTES {
+            return Err(format!("the record has {} bytes, too few for a transaction", entry.len()));
+        }
+        let zxid = entry[ZXID_AT..ZXID_AT + 8].try_into().expect("eight bytes");
+        self.at += RECORD_HEAD_BYTES + entry.len() + 1;
+        Ok(Some(ApacheEntry { zxid: Zxid(i64::from_be_bytes(zxid)), bytes: entry, end: self.at as u64 }))
+    }
+}
+
+impl<'a> Iterator for ApacheLog<'a> {
+    type Item = Result<ApacheEntry<'a>, ApacheLogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.entry() {
+            Ok(entry) => entry.map(Ok),
+            Err(what) => {
+                let offset = self.at as u64;
+                self.at = self.bytes.len();
+                Some(Err(ApacheLogError { offset, what }))
+            }
+        }
+    }
+}
+
+/// The zxid in a file's name: `log.<hex>` or `snapshot.<hex>`, what follows a second dot is ignored.
+pub fn zxid_in_name(name: &str, prefix: &str) -> Option<Zxid> {
+    let mut parts = name.split('.');
+    let is_named = parts.next() == Some(prefix) && !name.ends_with(".tmp");
+    let zxid = i64::from_str_radix(parts.next().filter(|_| is_named)?, 16).ok()?;
+    (zxid >= 0).then_some(Zxid(zxid))
+}
+
+/// Which log files may hold transactions from `first` on: the last one named before it, and all after. `ascending`
+/// are the zxids of the names.
+pub fn files_from(ascending: &[Zxid], first: Zxid) -> &[Zxid] {
+    let named_from = ascending.partition_point(|zxid| *zxid < first);
+    &ascending[named_from.saturating_sub(1)..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::txn::decode_entry;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn before_truncation() -> &'static [u8] {
+        include_bytes!("../../tests/datadirs/trunc-case/before/data/version-2/log.100000001")
+    }
+
+    fn read_all(bytes: &[u8]) -> Result<Vec<ApacheEntry<'_>>, ApacheLogError> {
+        ApacheLog::new(bytes, LIMIT)?.collect()
+    }
+
+    #[test]
+    fn entries_end_where_a_truncated_log_of_apache_ends() {
+        let after = include_bytes!("../../tests/datadirs/trunc-case/after/data/version-2/log.100000001");
+        let entries = read_all(before_truncation()).expect("sound");
+        let kept = entries.iter().find(|entry| entry.zxid == Zxid(0x1_0000_0006)).expect("is in the log");
+        assert_eq!(kept.end, after.len() as u64);
+        assert_eq!(read_all(after).expect("sound").last(), Some(kept));
+        for entry in entries {
+            let (header, _, _) = decode_entry(entry.bytes).expect("known transactions");
+            assert_eq!(header.zxid, entry.zxid);
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_ends_the_file_and_a_flipped_byte_is_damage() {
+        let whole = before_truncation();
+        let entries = read_all(whole).expect("sound");
+        let (first, second) = (entries[0], entries[1]);
+        for cut in first.end..second.end {
+            assert_eq!(read_all(&whole[..cut as usize]), Ok(vec![first]), "cut at {cut}");
+        }
+        let mut damaged = whole.to_vec();
+        damaged[first.end as usize + 20] ^= 1;
+        assert_eq!(read_all(&damaged).expect_err("damage").offset, first.end);
+        let mut unfinished = whole.to_vec();
+        unfinished[second.end as usize - 1] = 0;
+        assert_eq!(read_all(&unfinished), Ok(vec![first]));
+        let mut huge = whole.to_vec();
+        huge[first.end as usize + 8] = 0x7f;
+        assert_eq!(read_all(&huge).expect_err("damage").offset, first.end);
+    }
+
+    #[test]
+    fn only_an_empty_file_may_lack_its_header() {
+        assert_eq!(read_all(b""), Ok(Vec::new()));
+        assert!(read_all(b"ZKLG").is_err());
+        assert!(read_all(b"ZKSN\0\0\0\x02\0\0\0\0\0\0\0\0").is_err());
+    }
+
+    #[test]
+    fn files_are_chosen_by_name() {
+        assert_eq!(zxid_in_name("log.100000045", "log"), Some(Zxid(0x1_0000_0045)));
+        assert_eq!(zxid_in_name("snapshot.2f.gz", "snapshot"), Some(Zxid(0x2f)));
+        for other in ["log", "log.xyz", "log.-1", "snapshot.1", "log.1.tmp"] {
+            assert_eq!(zxid_in_name(other, "log"), None, "{other}");
+        }
+        let names = [Zxid(1), Zxid(0x62), Zxid(0xc1)];
+        assert_eq!(files_from(&names, Zxid(0xc0)), &names[1..]);
+        assert_eq!(files_from(&names, Zxid(0xc1)), &names[1..]);
+        assert_eq!(files_from(&names, Zxid(0xff)), &names[2..]);
+        assert_eq!(files_from(&names, Zxid(1)), &names[..]);
+        assert_eq!(files_from(&[], Zxid(1)), &[]);
+    }
+}
