@@ -11,6 +11,7 @@
 mod apply;
 mod conn;
 mod handshake;
+mod lists;
 mod reads;
 mod requests;
 mod stats;
@@ -25,6 +26,7 @@ use crate::wire::Identity;
 use conn::{Conn, Phase};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use lists::ChildLists;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use watches::Watches;
@@ -97,6 +99,7 @@ pub struct Shard {
     settings: ShardSettings,
     tree: Tree,
     watches: Watches,
+    lists: ChildLists,
     conns: Vec<Option<Box<Conn>>>,
     by_session: HashMap<SessionId, ConnId, FixedState>,
     /// Connections with replies to send; served before those with events only.
@@ -132,6 +135,7 @@ impl Shard {
         let hasher = FixedState::with_seed(settings.hash_seed);
         Shard {
             watches: Watches::new(settings.hash_seed),
+            lists: ChildLists::new(settings.hash_seed),
             tree,
             conns: Vec::new(),
             by_session: HashMap::with_hasher(hasher),

@@ -3,6 +3,7 @@
 
 use super::ShardSettings;
 use super::conn::Conn;
+use super::lists::{CHILDREN_MIN, ChildLists, ListState};
 use super::watches::{Watches, mode};
 use crate::ids::Zxid;
 use crate::tree::permission;
@@ -16,6 +17,7 @@ use crate::wire::{Acl, ErrorCode, Op, Request, Writer};
 pub struct ReadContext<'a> {
     pub tree: &'a Tree,
     pub watches: &'a mut Watches,
+    pub lists: &'a mut ChildLists,
     pub settings: &'a ShardSettings,
 }
 
@@ -158,9 +160,20 @@ fn children(
         context.watches.add(conn.id.slot, canonical(path), mode::CHILD);
     }
     let stat = context.tree.stat(node);
-    Writer::new(body).int(stat.num_children);
-    for child in context.tree.children(path) {
-        Writer::new(body).buffer(Some(child.name().as_bytes()));
+    let state = ListState { czxid: node.head().czxid, pzxid: Zxid(stat.pzxid) };
+    let is_large = stat.num_children as usize >= CHILDREN_MIN;
+    match is_large.then(|| context.lists.find(node.path(), state)).flatten() {
+        Some(list) => body.extend_from_slice(list),
+        None => {
+            let start = body.len();
+            Writer::new(body).int(stat.num_children);
+            for child in context.tree.children(path) {
+                Writer::new(body).buffer(Some(child.name_bytes()));
+            }
+            if is_large {
+                context.lists.keep(node.path(), state, &body[start..]);
+            }
+        }
     }
     if with_stat {
         stat.encode(body);

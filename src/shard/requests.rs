@@ -267,8 +267,12 @@ impl Shard {
         let mut reply = std::mem::take(&mut conn.out);
         encode_reply(&mut reply, ReplyHeader { xid: header.xid, zxid, err: 0 }, |_| {});
         let body_start = reply.len();
-        let mut context =
-            ReadContext { tree: &self.tree, watches: &mut self.watches, settings: &self.settings };
+        let mut context = ReadContext {
+            tree: &self.tree,
+            watches: &mut self.watches,
+            lists: &mut self.lists,
+            settings: &self.settings,
+        };
         let result = reads::execute(&mut context, &conn, op, body, &mut reply, &mut events);
         if let Err(err) = result {
             reply.truncate(body_start);

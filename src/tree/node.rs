@@ -108,6 +108,13 @@ impl Node {
         split_path(self.path()).1
     }
 
+    /// The bytes of the name.
+    pub fn name_bytes(&self) -> &[u8] {
+        let path = self.path_bytes();
+        let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        &path[start..]
+    }
+
     /// The path of the parent; the root is its own.
     pub fn parent(&self) -> &str {
         split_path(self.path()).0
