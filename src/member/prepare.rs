@@ -109,9 +109,9 @@ impl<'a> Preparer<'_, 'a> {
         let parent = self.deletable(&path)?;
         self.permit(parent, perms::DELETE)?;
         let tree = self.store.tree();
-        let node = tree.node(&path).ok_or(ErrorCode::NoNode)?;
+        let (slot, node) = tree.find(&path).ok_or(ErrorCode::NoNode)?;
         check_version(node.head().version, version)?;
-        if tree.child_stat_of(node).count > 0 {
+        if tree.child_stat(slot).count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
         let txn = Txn::Delete { path, container: false };
@@ -126,8 +126,8 @@ impl<'a> Preparer<'_, 'a> {
         let parent = self.deletable(&path)?;
         self.permit(parent, perms::DELETE)?;
         let tree = self.store.tree();
-        let node = tree.node(&path).ok_or(ErrorCode::NoNode)?;
-        if tree.child_stat_of(node).count > 0 {
+        let (slot, node) = tree.find(&path).ok_or(ErrorCode::NoNode)?;
+        if tree.child_stat(slot).count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
         match tree.rules().owner(node.head().owner) {
@@ -223,7 +223,7 @@ impl<'a> Preparer<'_, 'a> {
             unreachable!("only these answer with the Stat of an old node")
         };
         let tree = self.store.tree();
-        tree.stat(tree.node(path).expect("it was just changed"))
+        tree.stat(tree.find(path).expect("it was just changed").0)
     }
 }
 

@@ -41,9 +41,9 @@ impl<'a> Preparer<'_, 'a> {
         self.check_session()?;
         let parent_path = path::parent_of_unchecked(&create.path).ok_or(ErrorCode::BadArguments)?;
         let acl = self.fix_up(create.acl.as_deref())?;
-        let parent = self.node(parent_path)?;
+        let (slot, parent) = self.store.tree().find(parent_path).ok_or(ErrorCode::NoNode)?;
         self.permit(parent, perms::CREATE)?;
-        let parent_cversion = self.store.tree().child_stat_of(parent).cversion;
+        let parent_cversion = self.store.tree().child_stat(slot).cversion;
         let parent_is_ephemeral =
             matches!(self.settings.owner_rules.owner(parent.head().owner), Owner::Session(_));
         let path = if mode.sequential { with_sequence(&create.path, parent_cversion) } else { create.path };

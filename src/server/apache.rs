@@ -244,10 +244,10 @@ mod tests {
 
     fn check_node(tree: &Tree, expected: &Value) {
         let path = expected["path"].as_str().expect("text");
-        let node = tree.node(path).unwrap_or_else(|| panic!("{path} is missing"));
+        let (slot, node) = tree.find(path).unwrap_or_else(|| panic!("{path} is missing"));
         let data = node.data().map(|data| base64::engine::general_purpose::STANDARD.encode(data));
         assert_eq!(serde_json::json!(data), expected["data"], "{path}");
-        let (head, children) = (node.head(), tree.child_stat_of(node));
+        let (head, children) = (node.head(), tree.child_stat(slot));
         let persisted = serde_json::json!({
             "czxid": head.czxid.0, "mzxid": head.mzxid.0, "ctime": head.ctime, "mtime": head.mtime,
             "version": head.version, "cversion": children.cversion, "aversion": head.aversion,

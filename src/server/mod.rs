@@ -107,7 +107,7 @@ impl Process {
             .map(|fd| mailbox::<CoreMessage>(MESH_QUEUE_MAX, Arc::clone(fd) as Arc<dyn Waker>))
             .unzip();
         let trees = (0..layout.shards).map(|_| booted.tree().clone()).collect::<Vec<_>>();
-        let scribe = scribe::start(&options, &folders, booted.tree().clone(), senders[0].clone())?;
+        let scribe = scribe::start(&options, &folders, booted.tree().without_index(), senders[0].clone())?;
         let settings = MemberSettings { shards: layout.shards, ..options.member.clone() };
         let mut member = Some(Member::new(settings, booted.into_recovered()));
         let mut listeners = Some(ports.listeners);

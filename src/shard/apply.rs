@@ -71,7 +71,7 @@ impl Shard {
                 self.fire(zxid, Table::Data, EventType::NodeCreated, node.path(), node.head().acl, out);
                 self.fire_children(zxid, node.parent(), out);
             }
-            Effect::SetData { node } => {
+            Effect::SetData { node, .. } => {
                 self.tree.install(effect);
                 self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), node.head().acl, out);
             }

@@ -7,7 +7,7 @@ use super::lists::{CHILDREN_MIN, ChildLists, ListState};
 use super::watches::{Watches, mode};
 use crate::ids::Zxid;
 use crate::tree::permission;
-use crate::tree::{Node, Tree};
+use crate::tree::{Node, Slot, Tree};
 use crate::wire::codes::{EventType, perms};
 use crate::wire::records::{encode_acls, encode_event};
 use crate::wire::request::{MultiResult, SetWatches};
@@ -45,8 +45,8 @@ pub fn execute(
         Request::GetAcl { path } => acl(context, conn, &path, body),
         Request::MultiRead(reads) => multi_read(context, conn, &reads, body),
         Request::GetAllChildrenNumber { path } => {
-            readable(context, conn, &path)?;
-            Writer::new(body).int(context.tree.descendant_count(&path) as i32);
+            let (slot, _) = readable(context, conn, &path)?;
+            Writer::new(body).int(context.tree.descendant_count(slot) as i32);
             Ok(())
         }
         Request::GetEphemerals { prefix } => ephemerals(context, conn, prefix.as_deref(), body),
@@ -91,10 +91,10 @@ fn canonical(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
 }
 
-fn readable<'a>(context: &ReadContext<'a>, conn: &Conn, path: &str) -> Result<&'a Node, ErrorCode> {
-    let node = context.tree.node(path).ok_or(ErrorCode::NoNode)?;
+fn readable<'a>(context: &ReadContext<'a>, conn: &Conn, path: &str) -> Result<(Slot, &'a Node), ErrorCode> {
+    let (slot, node) = context.tree.find(path).ok_or(ErrorCode::NoNode)?;
     check(context, conn, node, perms::READ)?;
-    Ok(node)
+    Ok((slot, node))
 }
 
 fn check(context: &ReadContext<'_>, conn: &Conn, node: &Node, wanted: i32) -> ReadResult {
@@ -119,15 +119,15 @@ fn exists(
     if path.contains('\0') {
         return Err(ErrorCode::BadArguments);
     }
-    let node = context.tree.node(path);
-    if let Some(node) = node {
+    let found = context.tree.find(path);
+    if let Some((_, node)) = found {
         check(context, conn, node, perms::READ)?;
     }
     if watch {
         context.watches.add(conn.id.slot, canonical(path), mode::DATA);
     }
-    let node = node.ok_or(ErrorCode::NoNode)?;
-    context.tree.stat(node).encode(body);
+    let (slot, _) = found.ok_or(ErrorCode::NoNode)?;
+    context.tree.stat(slot).encode(body);
     Ok(())
 }
 
@@ -138,12 +138,12 @@ fn data(
     watch: bool,
     body: &mut Vec<u8>,
 ) -> ReadResult {
-    let node = readable(context, conn, path)?;
+    let (slot, node) = readable(context, conn, path)?;
     if watch {
         context.watches.add(conn.id.slot, canonical(path), mode::DATA);
     }
     Writer::new(body).buffer(node.data());
-    context.tree.stat(node).encode(body);
+    context.tree.stat(slot).encode(body);
     Ok(())
 }
 
@@ -155,11 +155,11 @@ fn children(
     with_stat: bool,
     body: &mut Vec<u8>,
 ) -> ReadResult {
-    let node = readable(context, conn, path)?;
+    let (slot, node) = readable(context, conn, path)?;
     if watch {
         context.watches.add(conn.id.slot, canonical(path), mode::CHILD);
     }
-    let stat = context.tree.stat(node);
+    let stat = context.tree.stat(slot);
     let state = ListState { czxid: node.head().czxid, pzxid: Zxid(stat.pzxid) };
     let is_large = stat.num_children as usize >= CHILDREN_MIN;
     match is_large.then(|| context.lists.find(node.path(), state)).flatten() {
@@ -167,7 +167,7 @@ fn children(
         None => {
             let start = body.len();
             Writer::new(body).int(stat.num_children);
-            for child in context.tree.children(path) {
+            for (_, child) in context.tree.children(slot) {
                 Writer::new(body).buffer(Some(child.name_bytes()));
             }
             if is_large {
@@ -182,7 +182,7 @@ fn children(
 }
 
 fn acl(context: &ReadContext<'_>, conn: &Conn, path: &str, body: &mut Vec<u8>) -> ReadResult {
-    let node = context.tree.node(path).ok_or(ErrorCode::NoNode)?;
+    let (slot, node) = context.tree.find(path).ok_or(ErrorCode::NoNode)?;
     check(context, conn, node, perms::READ | perms::ADMIN)?;
     let acls = context.tree.acl(node.head().acl);
     if check(context, conn, node, perms::ADMIN).is_ok() {
@@ -191,7 +191,7 @@ fn acl(context: &ReadContext<'_>, conn: &Conn, path: &str, body: &mut Vec<u8>) -
         let masked: Vec<Acl> = acls.iter().map(masked).collect();
         encode_acls(body, &masked);
     }
-    context.tree.stat(node).encode(body);
+    context.tree.stat(slot).encode(body);
     Ok(())
 }
 
@@ -216,13 +216,13 @@ fn multi_read(
     let mut results = Vec::with_capacity(reads.len());
     for read in reads {
         let result = match read {
-            Request::GetData { path, .. } => readable(context, conn, path).map(|node| MultiResult::GetData {
+            Request::GetData { path, .. } => readable(context, conn, path).map(|(slot, node)| MultiResult::GetData {
                 data: node.data().map(<[u8]>::to_vec),
-                stat: context.tree.stat(node),
+                stat: context.tree.stat(slot),
             }),
             Request::GetChildren { path, .. } => {
-                readable(context, conn, path).map(|_| MultiResult::GetChildren {
-                    children: context.tree.children(path).map(|child| child.name().to_string()).collect(),
+                readable(context, conn, path).map(|(slot, _)| MultiResult::GetChildren {
+                    children: context.tree.children(slot).map(|(_, child)| child.name().to_string()).collect(),
                 })
             }
             _ => unreachable!("the decoder lets only reads into a multiRead"),
@@ -280,9 +280,9 @@ fn set_watches(context: &mut ReadContext<'_>, conn: &Conn, lists: &SetWatches<'_
         }
     }
     for path in &lists.child {
-        match context.tree.node(path) {
+        match context.tree.find(path) {
             None => tell(EventType::NodeDeleted, path),
-            Some(node) if context.tree.stat(node).pzxid > lists.relative_zxid => {
+            Some((slot, _)) if context.tree.child_stat(slot).pzxid.0 > lists.relative_zxid => {
                 tell(EventType::NodeChildrenChanged, path)
             }
             Some(_) => context.watches.add(slot, canonical(path), mode::CHILD),

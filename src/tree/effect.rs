@@ -1,6 +1,7 @@
 //! What a transaction changes, as pointers: the member computes effects once, every tree installs them.
 
 use super::node::Node;
+use super::slots::Slot;
 use crate::ids::{AclId, Zxid};
 use crate::wire::Acl;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ pub enum Effect {
     /// An access control list that the next effects refer to. Trees count references and drop it with the last.
     AddAcl { id: AclId, acl: Arc<[Acl]> },
     /// A node came to be; its parent's stored cversion and pzxid are now these.
-    Create { node: Node, parent_cversion: i32, parent_pzxid: Zxid },
+    Create { node: Node, slot: Slot, parent: Slot, parent_cversion: i32, parent_pzxid: Zxid },
     /// A node is gone (the record it had); its parent's pzxid is now this.
-    Delete { node: Node, parent_pzxid: Zxid },
+    Delete { node: Node, slot: Slot, parent: Slot, parent_pzxid: Zxid },
     /// New data: fires data watches.
-    SetData { node: Node },
+    SetData { node: Node, slot: Slot },
     /// New ACL, or a quota's own book-keeping: no watch fires.
-    Replace { node: Node },
-    /// Only the stored cversion and pzxid of `path` change (replay over fuzzy snapshots, deletes of missing nodes).
-    Parent { path: Box<str>, cversion: i32, pzxid: Zxid },
+    Replace { node: Node, slot: Slot },
+    /// Only the stored cversion and pzxid of a node change (replay over fuzzy snapshots, deletes of missing nodes).
+    Parent { slot: Slot, cversion: i32, pzxid: Zxid },
 }

@@ -6,6 +6,7 @@
 //! The reader trusts no length: fields are limited, memory grows only with bytes that really came.
 
 use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
+use super::slots::Slot;
 use super::node::{Node, NodeHead};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
@@ -172,16 +173,17 @@ fn put_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) ->
             writer.raw(&bytes);
         })?;
     }
-    let mut stack: Vec<&Node> = tree.node("/").into_iter().collect();
-    while let Some(node) = stack.pop() {
-        write_node(tree, node, out)?;
-        stack.extend(tree.children(node.path()));
+    let mut stack: Vec<Slot> = tree.root().into_iter().collect();
+    while let Some(slot) = stack.pop() {
+        write_node(tree, slot, out)?;
+        stack.extend(tree.children(slot).map(|(child, _)| child));
     }
     out.put(|writer| writer.string("/"))
 }
 
-fn write_node(tree: &Tree, node: &Node, out: &mut Sealed<'_>) -> io::Result<()> {
-    let (head, children) = (node.head(), tree.child_stat_of(node));
+fn write_node(tree: &Tree, slot: Slot, out: &mut Sealed<'_>) -> io::Result<()> {
+    let (node, children) = (tree.at(slot), tree.child_stat(slot));
+    let head = node.head();
     let path = if node.path() == "/" { "" } else { node.path() };
     out.put(|writer| {
         writer.string(path);
@@ -306,11 +308,12 @@ struct Loaded {
 /// again and again, which takes longer than reading them.
 fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageError> {
     tree.reserve(loaded.len());
+    let mut near = Slot::NONE;
     for (index, Loaded { node, cversion, pzxid }) in loaded.iter().enumerate() {
-        let what = match tree.load(node.clone()) {
-            Ok(()) if *cversion == 0 && *pzxid == node.head().czxid => continue,
-            Ok(()) => {
-                tree.set_parent(node.path(), *cversion, *pzxid);
+        let what = match tree.load(node.clone(), &mut near) {
+            Ok(_) if *cversion == 0 && *pzxid == node.head().czxid => continue,
+            Ok(slot) => {
+                tree.set_children(slot, *cversion, *pzxid);
                 continue;
             }
             Err(LoadError::NoParent) => "comes before its parent",
@@ -561,9 +564,9 @@ mod tests {
             digest_enabled: true,
             enforce_quota: false,
         };
-        for node in store.tree().nodes() {
-            let other = image.tree.node(node.path()).expect("there");
-            assert_eq!(image.tree.stat(other), store.tree().stat(node), "{}", node.path());
+        for (slot, node) in store.tree().nodes() {
+            let (place, other) = image.tree.find(node.path()).expect("there");
+            assert_eq!(image.tree.stat(place), store.tree().stat(slot), "{}", node.path());
             assert_eq!(image.tree.acl(other.head().acl), store.tree().acl(node.head().acl));
             assert_eq!(other.data(), node.data());
         }

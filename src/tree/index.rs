@@ -1,28 +1,30 @@
 //! One copy of the znodes: path to record, parent to children, session to ephemerals, ACL ids to lists. Every core
-//! that reads has one; records are shared, so a copy costs pointers only. Installing an effect follows no rules: all
-//! numbers in it are absolute.
+//! that reads has one; records are shared, so a copy costs slots only. Installing an effect follows no rules and looks
+//! no path up: all numbers in it are absolute, and it names slots, which are the same in every tree of the process.
 //!
 //! Invariant: every node but the root is among its parent's children; the ACL table holds exactly what nodes refer to.
 
+use super::chunked::Chunked;
 use super::effect::Effect;
 use super::node::{Node, NodeHead, Owner, OwnerRules, split_path};
+use super::slots::{NO_FAMILY, Slot, Slots};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::{Acl, Stat};
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 /// One core's copy of the data.
 #[derive(Clone)]
 pub struct Tree {
-    hasher: FixedState,
     rules: OwnerRules,
-    nodes: HashTable<Node>,
-    /// Only nodes that have or had children, or whose pzxid moved, are here.
-    parents: HashTable<Parent>,
-    ephemerals: HashMap<SessionId, HashTable<Node>, FixedState>,
+    slots: Slots,
+    root: Slot,
+    /// Of nodes that have or had children, or whose pzxid moved.
+    families: Chunked<Family>,
+    free_families: Vec<u32>,
+    ephemerals: HashMap<SessionId, Owned, FixedState>,
     acls: HashMap<AclId, (Arc<[Acl]>, u32), FixedState>,
     open: Arc<[Acl]>,
     data_bytes: u64,
@@ -41,24 +43,23 @@ pub struct ChildStat {
     pub count: usize,
 }
 
-/// The numbers and children of `node`, which is the same record as in `Tree::nodes`.
-#[derive(Clone)]
-struct Parent {
-    node: Node,
+/// The numbers of a node about its children, and the first of them; the others follow by `Entry::next`.
+#[derive(Clone, Copy)]
+struct Family {
+    first: Slot,
+    count: u32,
     cversion: i32,
     pzxid: Zxid,
-    children: Children,
 }
 
-/// Most parents have few children; a table for each would cost more than the nodes' own entries. Records are found by
-/// their address, so no child is touched.
+/// The ephemerals of a session: few as a row, many as a set, so that the end of one is never a walk over thousands.
 #[derive(Clone)]
-enum Children {
-    Few(SmallVec<[Node; 2]>),
-    Many(HashTable<Node>),
+enum Owned {
+    Few(SmallVec<[Slot; 4]>),
+    Many(HashSet<Slot, FixedState>),
 }
 
-const FEW_MAX: usize = 8;
+const FEW_MAX: usize = 16;
 
 impl Tree {
     /// The tree of a server that never saw a transaction.
@@ -80,17 +81,23 @@ impl Tree {
     pub fn empty(hash_seed: u64, rules: OwnerRules) -> Tree {
         let hasher = FixedState::with_seed(hash_seed);
         Tree {
-            hasher: hasher.clone(),
             rules,
-            nodes: HashTable::new(),
-            parents: HashTable::new(),
+            slots: Slots::new(hash_seed),
+            root: Slot::NONE,
+            families: Chunked::new(),
+            free_families: Vec::new(),
             ephemerals: HashMap::with_hasher(hasher.clone()),
-            acls: HashMap::with_hasher(hasher.clone()),
+            acls: HashMap::with_hasher(hasher),
             open: Acl::open().into(),
             data_bytes: 0,
             ephemeral_count: 0,
             applied: Zxid::ZERO,
         }
+    }
+
+    /// A copy that follows by effects but finds nothing by path: for who only walks it.
+    pub fn without_index(&self) -> Tree {
+        Tree { slots: self.slots.without_index(), ..self.clone() }
     }
 
     /// How stored owners are read.
@@ -100,18 +107,30 @@ impl Tree {
 
     /// The node at a path; the empty path is an alias of the root.
     pub fn node(&self, path: &str) -> Option<&Node> {
-        let path = canonical(path);
-        self.find(path.as_bytes())
+        self.find(path).map(|(_, node)| node)
     }
 
-    fn find(&self, path: &[u8]) -> Option<&Node> {
-        self.nodes.find(hash(&self.hasher, path), |node| node.path_bytes() == path)
+    /// The node at a path with its slot.
+    pub fn find(&self, path: &str) -> Option<(Slot, &Node)> {
+        let slot = self.slots.find(canonical(path).as_bytes())?;
+        Some((slot, self.slots.node(slot)))
+    }
+
+    /// The node in a slot in use.
+    pub fn at(&self, slot: Slot) -> &Node {
+        self.slots.node(slot)
+    }
+
+    /// The slot that the next created node gets.
+    pub fn vacant(&self) -> Slot {
+        self.slots.vacant()
     }
 
     /// The node's Stat as clients see it.
-    pub fn stat(&self, node: &Node) -> Stat {
+    pub fn stat(&self, slot: Slot) -> Stat {
+        let node = self.at(slot);
         let head = node.head();
-        let children = self.child_stat_of(node);
+        let children = self.child_stat(slot);
         let owner = match self.rules.owner(head.owner) {
             Owner::Session(session) => session.0,
             Owner::None | Owner::Container | Owner::Ttl(_) => 0,
@@ -131,27 +150,21 @@ impl Tree {
         }
     }
 
-    /// The stored child numbers of the node at a path; of a missing node all zero.
-    pub fn child_stat(&self, path: &str) -> ChildStat {
-        match self.node(path) {
-            Some(node) => self.child_stat_of(node),
-            None => ChildStat { cversion: 0, pzxid: Zxid::ZERO, count: 0 },
-        }
-    }
-
-    /// The same for a node of this tree.
-    pub fn child_stat_of(&self, node: &Node) -> ChildStat {
-        match self.parent(node.path_bytes()) {
-            Some(parent) => {
-                ChildStat { cversion: parent.cversion, pzxid: parent.pzxid, count: parent.children.len() }
+    /// The stored child numbers of a node.
+    pub fn child_stat(&self, slot: Slot) -> ChildStat {
+        match self.family(slot) {
+            Some(family) => {
+                ChildStat { cversion: family.cversion, pzxid: family.pzxid, count: family.count as usize }
             }
-            None => ChildStat { cversion: 0, pzxid: node.head().czxid, count: 0 },
+            None => ChildStat { cversion: 0, pzxid: self.at(slot).head().czxid, count: 0 },
         }
     }
 
-    /// The children of the node at a path, in no particular order.
-    pub fn children<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a Node> + use<'a> {
-        self.parent(canonical(path).as_bytes()).into_iter().flat_map(|parent| parent.children.iter())
+    /// The children of a node, in no particular order.
+    pub fn children(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Node)> {
+        let first = self.family(slot).map_or(Slot::NONE, |family| family.first);
+        std::iter::successors(first.some(), |child| self.slots.entry(*child).next.some())
+            .map(|child| (child, self.at(child)))
     }
 
     /// An access control list in use.
@@ -171,7 +184,8 @@ impl Tree {
 
     /// Nodes of a session.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &Node> {
-        self.ephemerals.get(&session).into_iter().flat_map(|nodes| nodes.iter())
+        let owned = self.ephemerals.get(&session);
+        owned.into_iter().flat_map(Owned::iter).map(|slot| self.at(slot))
     }
 
     /// Sessions that own nodes, ascending.
@@ -181,37 +195,42 @@ impl Tree {
         sessions
     }
 
-    /// All nodes below a path, at any depth. Walks them.
-    pub fn descendant_count(&self, path: &str) -> u64 {
-        if canonical(path) == "/" {
-            return self.nodes.len() as u64 - 1;
+    /// All nodes below one, at any depth. Walks them.
+    pub fn descendant_count(&self, slot: Slot) -> u64 {
+        if slot == self.root {
+            return u64::from(self.slots.len()) - 1;
         }
         let mut count = 0;
-        let mut stack: Vec<&Parent> = self.parent(path.as_bytes()).into_iter().collect();
-        while let Some(parent) = stack.pop() {
-            count += parent.children.len() as u64;
-            stack.extend(parent.children.iter().filter_map(|child| self.parent(child.path_bytes())));
+        let mut stack = vec![slot];
+        while let Some(slot) = stack.pop() {
+            count += self.child_stat(slot).count as u64;
+            stack.extend(self.children(slot).map(|(child, _)| child));
         }
         count
     }
 
-    /// Calls `visit` for the node at `path` and everything below, parents before children.
-    pub fn walk(&self, path: &str, mut visit: impl FnMut(&Node)) {
-        let mut stack: Vec<&Node> = self.node(path).into_iter().collect();
-        while let Some(node) = stack.pop() {
-            visit(node);
-            stack.extend(self.children(node.path()));
+    /// Calls `visit` for a node and everything below, parents before children.
+    pub fn walk(&self, slot: Slot, mut visit: impl FnMut(Slot, &Node)) {
+        let mut stack = vec![slot];
+        while let Some(slot) = stack.pop() {
+            visit(slot, self.at(slot));
+            stack.extend(self.children(slot).map(|(child, _)| child));
         }
     }
 
+    /// The root, except in a tree still to be filled.
+    pub fn root(&self) -> Option<Slot> {
+        self.root.some()
+    }
+
     /// Every node, in no particular order.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter()
+    pub fn nodes(&self) -> impl Iterator<Item = (Slot, &Node)> {
+        self.slots.nodes()
     }
 
     /// As `srvr` counts: Apache stores the root twice.
     pub fn node_count(&self) -> u64 {
-        self.nodes.len() as u64 + 1
+        u64::from(self.slots.len()) + 1
     }
 
     /// Bytes of all paths and data, as `approximate_data_size` counts them.
@@ -236,8 +255,7 @@ impl Tree {
 
     /// Makes room for so many nodes.
     pub fn reserve(&mut self, nodes: usize) {
-        let hasher = self.hasher.clone();
-        self.nodes.reserve(nodes, |node| hash(&hasher, node.path_bytes()));
+        self.slots.reserve(nodes as u32);
     }
 
     /// Carries out an effect.
@@ -247,89 +265,99 @@ impl Tree {
                 assert!(*id != AclId::OPEN, "the open list needs no entry");
                 self.acls.entry(*id).or_insert_with(|| (Arc::clone(acl), 0));
             }
-            Effect::Create { node, parent_cversion, parent_pzxid } => {
-                let parent = self.insert_below(node.clone());
-                (parent.cversion, parent.pzxid) = (*parent_cversion, *parent_pzxid);
+            Effect::Create { node, slot, parent, parent_cversion, parent_pzxid } => {
+                let family = self.insert_below(node.clone(), *slot, *parent);
+                (family.cversion, family.pzxid) = (*parent_cversion, *parent_pzxid);
             }
-            Effect::Delete { node, parent_pzxid } => {
-                let node = self.remove(node.path());
-                self.parent_mut(node.parent_bytes()).pzxid = *parent_pzxid;
+            Effect::Delete { slot, parent, parent_pzxid, .. } => {
+                self.remove(*slot, *parent);
+                self.family_mut(*parent).pzxid = *parent_pzxid;
             }
-            Effect::SetData { node } | Effect::Replace { node } => self.replace(node.clone()),
-            Effect::Parent { path, cversion, pzxid } => self.set_parent(path, *cversion, *pzxid),
+            Effect::SetData { node, slot } | Effect::Replace { node, slot } => {
+                self.replace(*slot, node.clone());
+            }
+            Effect::Parent { slot, cversion, pzxid } => self.set_children(*slot, *cversion, *pzxid),
         }
     }
 
-    /// Adds a node below its parent, which keeps its numbers.
-    pub fn insert(&mut self, node: Node) {
-        if node.path_bytes() == b"/" {
-            let hash = hash(&self.hasher, b"/");
-            self.account(&node, hash);
-            self.insert_record(node, hash);
-        } else {
-            self.insert_below(node);
-        }
+    /// Adds a node below its parent, which keeps its numbers. Its place must be there and free.
+    pub fn insert(&mut self, node: Node) -> Slot {
+        let parent = (node.path_bytes() != b"/")
+            .then(|| self.slots.find(node.parent_bytes()).expect("a parent is in the tree"));
+        self.insert_at(node, self.vacant(), parent)
     }
 
-    /// Adds a node from a snapshot, where parents come first.
-    pub fn load(&mut self, node: Node) -> Result<(), LoadError> {
-        if node.path_bytes() != b"/"
-            && self.parent(node.parent_bytes()).is_none()
-            && self.find(node.parent_bytes()).is_none()
-        {
-            return Err(LoadError::NoParent);
+    /// Adds a node from a snapshot, where parents come first. `near` is where the last one's parent was found.
+    pub fn load(&mut self, node: Node, near: &mut Slot) -> Result<Slot, LoadError> {
+        let is_root = node.path_bytes() == b"/";
+        if !is_root && !near.some().is_some_and(|slot| self.at(slot).path_bytes() == node.parent_bytes()) {
+            *near = self.slots.find(node.parent_bytes()).ok_or(LoadError::NoParent)?;
         }
-        if self.find(node.path_bytes()).is_some() {
+        if self.slots.find(node.path_bytes()).is_some() {
             return Err(LoadError::Twice);
         }
-        self.insert(node);
-        Ok(())
+        Ok(self.insert_at(node, self.vacant(), (!is_root).then_some(*near)))
     }
 
-    fn insert_below(&mut self, node: Node) -> &mut Parent {
-        let hash = hash(&self.hasher, node.path_bytes());
-        self.account(&node, hash);
-        self.insert_record(node.clone(), hash);
-        let hasher = self.hasher.clone();
-        let parent = self.parent_mut(node.parent_bytes());
-        parent.children.insert(node, hash, &hasher);
-        parent
+    /// Adds a node in the slot that is next.
+    pub fn insert_at(&mut self, node: Node, slot: Slot, parent: Option<Slot>) -> Slot {
+        match parent {
+            Some(parent) => _ = self.insert_below(node, slot, parent),
+            None => {
+                self.account(&node, slot);
+                self.root = self.slots.insert(node);
+            }
+        }
+        slot
     }
 
-    fn insert_record(&mut self, node: Node, hash: u64) {
-        let hasher = &self.hasher;
-        self.nodes.insert_unique(hash, node, |node| self::hash(hasher, node.path_bytes()));
+    fn insert_below(&mut self, node: Node, slot: Slot, parent: Slot) -> &mut Family {
+        self.account(&node, slot);
+        let inserted = self.slots.insert(node);
+        assert!(inserted == slot, "every tree gives a node the same slot");
+        let index = self.family_of(parent);
+        let first = std::mem::replace(&mut self.families[index].first, slot);
+        self.slots.entry_mut(slot).next = first;
+        if let Some(first) = first.some() {
+            self.slots.entry_mut(first).prev = slot;
+        }
+        self.families[index].count += 1;
+        &mut self.families[index]
     }
 
-    /// Everything a node counts in but the tables of nodes and parents.
-    fn account(&mut self, node: &Node, hash: u64) {
+    /// Everything a node counts in beside its place.
+    fn account(&mut self, node: &Node, slot: Slot) {
         self.data_bytes += accounted_bytes(node);
         self.refer(node.head().acl);
         if let Owner::Session(session) = self.rules.owner(node.head().owner) {
             self.ephemeral_count += 1;
-            let hasher = &self.hasher;
-            let nodes = self.ephemerals.entry(session).or_default();
-            nodes.insert_unique(hash, node.clone(), |node| self::hash(hasher, node.path_bytes()));
+            let hasher = self.acls.hasher();
+            self.ephemerals.entry(session).or_insert_with(|| Owned::Few(SmallVec::new())).insert(slot, hasher);
         }
     }
 
-    /// Takes a node out; its parent keeps its numbers. The node must exist.
-    pub fn remove(&mut self, path: &str) -> Node {
-        let hash = hash(&self.hasher, path.as_bytes());
-        let entry = self.nodes.find_entry(hash, |node| node.path_bytes() == path.as_bytes());
-        let (node, _) = entry.expect("an effect only deletes what is there").remove();
-        self.data_bytes -= accounted_bytes(&node);
-        self.parent_mut(node.parent_bytes()).children.remove(&node, hash);
-        if let Ok(entry) = self.parents.find_entry(hash, |parent| parent.node.is_same(&node)) {
-            entry.remove();
+    /// Takes a node without children out; its parent keeps its numbers.
+    pub fn remove(&mut self, slot: Slot, parent: Slot) -> Node {
+        let entry = self.slots.entry(slot);
+        let (next, prev, own) = (entry.next, entry.prev, entry.family);
+        match prev.some() {
+            Some(prev) => self.slots.entry_mut(prev).next = next,
+            None => self.family_mut(parent).first = next,
         }
+        if let Some(next) = next.some() {
+            self.slots.entry_mut(next).prev = prev;
+        }
+        self.family_mut(parent).count -= 1;
+        if own != NO_FAMILY {
+            assert!(self.families[own].count == 0, "only a node without children goes");
+            self.free_families.push(own);
+        }
+        let node = self.slots.remove(slot);
+        self.data_bytes -= accounted_bytes(&node);
         if let Owner::Session(session) = self.rules.owner(node.head().owner) {
             self.ephemeral_count -= 1;
-            let nodes = self.ephemerals.get_mut(&session).expect("an ephemeral is in its session's table");
-            if let Ok(entry) = nodes.find_entry(hash, |other| other.is_same(&node)) {
-                entry.remove();
-            }
-            if nodes.is_empty() {
+            let owned = self.ephemerals.get_mut(&session).expect("an ephemeral is among its session's");
+            if owned.remove(slot) {
                 self.ephemerals.remove(&session);
             }
         }
@@ -337,55 +365,45 @@ impl Tree {
         node
     }
 
-    fn replace(&mut self, node: Node) {
-        let hash = hash(&self.hasher, node.path_bytes());
+    fn replace(&mut self, slot: Slot, node: Node) {
+        let bytes = accounted_bytes(&node);
         self.refer(node.head().acl);
-        let slot = self.nodes.find_mut(hash, |other| other.path_bytes() == node.path_bytes());
-        let old = std::mem::replace(slot.expect("an effect only replaces what is there"), node.clone());
-        self.data_bytes = self.data_bytes + accounted_bytes(&node) - accounted_bytes(&old);
+        let old = self.slots.replace(slot, node);
+        self.data_bytes = self.data_bytes + bytes - accounted_bytes(&old);
         self.unrefer(old.head().acl);
-        // An old record left behind anywhere would keep its data in memory.
-        if let Some(parent) = self.parents.find_mut(hash, |parent| parent.node.is_same(&old)) {
-            parent.node = node.clone();
-        }
-        if node.path_bytes() != b"/" {
-            *self.parent_mut(node.parent_bytes()).children.slot(&old, hash) = node.clone();
-        }
-        if let Owner::Session(session) = self.rules.owner(node.head().owner)
-            && let Some(nodes) = self.ephemerals.get_mut(&session)
-            && let Some(slot) = nodes.find_mut(hash, |other| other.is_same(&old))
-        {
-            *slot = node;
-        }
     }
 
     /// Sets the stored child numbers of a node.
-    pub fn set_parent(&mut self, path: &str, cversion: i32, pzxid: Zxid) {
-        let parent = self.parent_mut(canonical(path).as_bytes());
-        parent.cversion = cversion;
-        parent.pzxid = pzxid;
+    pub fn set_children(&mut self, slot: Slot, cversion: i32, pzxid: Zxid) {
+        let family = self.family_mut(slot);
+        (family.cversion, family.pzxid) = (cversion, pzxid);
     }
 
-    fn parent(&self, path: &[u8]) -> Option<&Parent> {
-        self.parents.find(hash(&self.hasher, path), |parent| parent.node.path_bytes() == path)
+    fn family(&self, slot: Slot) -> Option<&Family> {
+        let index = self.slots.entry(slot).family;
+        (index != NO_FAMILY).then(|| &self.families[index])
     }
 
-    fn parent_mut(&mut self, path: &[u8]) -> &mut Parent {
-        let hash = hash(&self.hasher, path);
-        let hasher = &self.hasher;
-        let entry = self.parents.entry(
-            hash,
-            |parent| parent.node.path_bytes() == path,
-            |parent| self::hash(hasher, parent.node.path_bytes()),
-        );
-        let nodes = &self.nodes;
-        let new = || {
-            let node =
-                nodes.find(hash, |node| node.path_bytes() == path).expect("a parent is in the tree").clone();
-            let pzxid = node.head().czxid;
-            Parent { node, cversion: 0, pzxid, children: Children::Few(SmallVec::new()) }
+    fn family_mut(&mut self, slot: Slot) -> &mut Family {
+        let index = self.family_of(slot);
+        &mut self.families[index]
+    }
+
+    fn family_of(&mut self, slot: Slot) -> u32 {
+        let index = self.slots.entry(slot).family;
+        if index != NO_FAMILY {
+            return index;
+        }
+        let family = Family { first: Slot::NONE, count: 0, cversion: 0, pzxid: self.at(slot).head().czxid };
+        let index = match self.free_families.pop() {
+            Some(index) => {
+                self.families[index] = family;
+                index
+            }
+            None => self.families.push(family),
         };
-        entry.or_insert_with(new).into_mut()
+        self.slots.entry_mut(slot).family = index;
+        index
     }
 
     /// Takes a list out of the table that no node refers to (any more, or after all).
@@ -413,57 +431,37 @@ impl Tree {
     }
 }
 
-impl Children {
-    fn len(&self) -> usize {
-        match self {
-            Children::Few(nodes) => nodes.len(),
-            Children::Many(nodes) => nodes.len(),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Node> {
+impl Owned {
+    fn iter(&self) -> impl Iterator<Item = Slot> {
         let (few, many) = match self {
-            Children::Few(nodes) => (Some(nodes.iter()), None),
-            Children::Many(nodes) => (None, Some(nodes.iter())),
+            Owned::Few(slots) => (Some(slots.iter()), None),
+            Owned::Many(slots) => (None, Some(slots.iter())),
         };
-        few.into_iter().flatten().chain(many.into_iter().flatten())
+        few.into_iter().flatten().chain(many.into_iter().flatten()).copied()
     }
 
-    fn insert(&mut self, node: Node, hash: u64, hasher: &FixedState) {
-        let rehash = |node: &Node| self::hash(hasher, node.path_bytes());
+    fn insert(&mut self, slot: Slot, hasher: &FixedState) {
         match self {
-            Children::Few(nodes) if nodes.len() < FEW_MAX => nodes.push(node),
-            Children::Few(nodes) => {
-                let mut many = HashTable::with_capacity(2 * FEW_MAX);
-                for node in nodes.drain(..).chain([node]) {
-                    many.insert_unique(rehash(&node), node, rehash);
-                }
-                *self = Children::Many(many);
+            Owned::Few(slots) if slots.len() < FEW_MAX => slots.push(slot),
+            Owned::Few(slots) => {
+                let mut many = HashSet::with_hasher(hasher.clone());
+                many.extend(slots.drain(..).chain([slot]));
+                *self = Owned::Many(many);
             }
-            Children::Many(nodes) => {
-                nodes.insert_unique(hash, node, rehash);
-            }
+            Owned::Many(slots) => _ = slots.insert(slot),
         }
     }
 
-    /// The entry of this very record.
-    fn slot(&mut self, node: &Node, hash: u64) -> &mut Node {
-        let found = match self {
-            Children::Few(nodes) => nodes.iter_mut().find(|other| other.is_same(node)),
-            Children::Many(nodes) => nodes.find_mut(hash, |other| other.is_same(node)),
-        };
-        found.expect("a node is among its parent's children")
-    }
-
-    fn remove(&mut self, node: &Node, hash: u64) {
+    /// True if it was the last one.
+    fn remove(&mut self, slot: Slot) -> bool {
         match self {
-            Children::Few(nodes) => nodes.retain(|other| !other.is_same(node)),
-            Children::Many(nodes) => {
-                let entry = nodes.find_entry(hash, |other| other.is_same(node));
-                entry.expect("a node is among its parent's children").remove();
-                if nodes.is_empty() {
-                    *self = Children::Few(SmallVec::new());
-                }
+            Owned::Few(slots) => {
+                slots.retain(|other| *other != slot);
+                slots.is_empty()
+            }
+            Owned::Many(slots) => {
+                slots.remove(&slot);
+                slots.is_empty()
             }
         }
     }
@@ -476,12 +474,6 @@ pub enum LoadError {
     NoParent,
     /// It is there already.
     Twice,
-}
-
-fn hash(hasher: &FixedState, path: &[u8]) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write(path);
-    state.finish()
 }
 
 /// The empty path is an alias of the root.

@@ -2,6 +2,7 @@
 //! them (`index`), the member's copy that turns transactions into effects (`store`), and what surrounds it: digest,
 //! quotas, permissions, path rules, snapshot bytes. Knows no connections, no session timers, no files.
 
+pub mod chunked;
 pub mod digest;
 pub mod effect;
 pub mod image;
@@ -10,11 +11,13 @@ pub mod node;
 pub mod path;
 pub mod permission;
 pub mod quota;
+pub mod slots;
 pub mod snappy;
 pub mod store;
 
 pub use effect::Effect;
 pub use index::{ChildStat, Tree};
+pub use slots::Slot;
 pub use node::{Node, NodeHead, Owner, OwnerRules};
 pub use store::{Store, StoreSettings, Undo};
 

@@ -6,9 +6,10 @@
 
 use super::digest::node_digest;
 use super::effect::Effect;
-use super::index::Tree;
+use super::index::{ChildStat, Tree};
 use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, TTL_MS_MAX, split_path, ttl_owner};
 use super::quota::{QUOTA_ROOT, QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
+use super::slots::Slot;
 use crate::ids::{AclId, Zxid};
 use crate::wire::txn::CreateKind;
 use crate::wire::{Acl, ErrorCode, Txn, TxnHeader};
@@ -67,13 +68,13 @@ impl Undo {
 #[derive(Debug)]
 enum UndoStep {
     /// Take the node out again; its parent's stored numbers were these.
-    Created { path: Box<str>, parent: (i32, Zxid) },
+    Created { slot: Slot, parent: Slot, numbers: (i32, Zxid) },
     /// Put the node back with its own stored numbers; its parent's were these.
-    Deleted { node: Node, acl: Arc<[Acl]>, own: (i32, Zxid), parent: (i32, Zxid) },
+    Deleted { node: Node, slot: Slot, acl: Arc<[Acl]>, own: (i32, Zxid), parent: Slot, numbers: (i32, Zxid) },
     /// The record was this.
-    Replaced { node: Node, acl: Arc<[Acl]> },
+    Replaced { node: Node, slot: Slot, acl: Arc<[Acl]> },
     /// The stored numbers were these.
-    Parent { path: Box<str>, numbers: (i32, Zxid) },
+    Parent { slot: Slot, numbers: (i32, Zxid) },
     /// The list was not in the table.
     AddedAcl { id: AclId },
 }
@@ -109,9 +110,9 @@ impl Store {
 
     fn rebuild_indexes(&mut self) {
         let (mut limited, mut collectable, mut digest) = (BTreeSet::new(), BTreeSet::new(), 0u64);
-        for node in self.tree.nodes() {
+        for (slot, node) in self.tree.nodes() {
             if self.settings.digest_enabled {
-                digest = digest.wrapping_add(node_digest(node, self.tree.child_stat_of(node)));
+                digest = digest.wrapping_add(node_digest(node, self.tree.child_stat(slot)));
             }
             if node.path_bytes().starts_with(QUOTA_ROOT.as_bytes())
                 && let Some(QuotaNode::Limits(path)) = quota_node(node.path())
@@ -132,11 +133,7 @@ impl Store {
     /// Recounts the usage of every limited path (after a snapshot was loaded).
     pub fn recount_usage(&mut self) {
         for limited in self.limited.clone() {
-            if let Some(stats) = self.tree.node(&stats_path(&limited)).cloned() {
-                let text = self.counted(&limited).text();
-                let node = Node::new(*stats.head(), stats.path(), Some(text.as_bytes()));
-                self.change(Effect::Replace { node }, &mut Vec::new(), &mut Undo::default());
-            }
+            self.write_usage(&limited, None, &mut Vec::new(), &mut Undo::default());
         }
     }
 
@@ -180,21 +177,22 @@ impl Store {
             Txn::Create { .. } => self.create(header, txn, effects, undo),
             Txn::Delete { path, .. } => self.delete(header.zxid, path, effects, undo),
             Txn::SetData { path, data, version, .. } => {
-                let old = self.tree.node(path).ok_or(ErrorCode::NoNode)?;
+                let (slot, old) = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
                 let head =
                     NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..*old.head() };
                 let bytes = data.map_or(0, <[u8]>::len) as i64 - old.data_length() as i64;
                 let node = Node::new(head, old.path(), *data);
                 self.use_quota(path, 0, bytes);
-                self.change(Effect::SetData { node }, effects, undo);
+                self.change(Effect::SetData { node, slot }, effects, undo);
                 Ok(())
             }
             Txn::SetAcl { path, acl, version } => {
-                let old = self.tree.node(path).ok_or(ErrorCode::NoNode)?.clone();
+                let (slot, old) = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
+                let old = old.clone();
                 let acl = self.intern(acl, effects, undo);
                 let head = NodeHead { acl, aversion: *version, ..*old.head() };
                 let node = Node::new(head, old.path(), old.data());
-                self.change(Effect::Replace { node }, effects, undo);
+                self.change(Effect::Replace { node, slot }, effects, undo);
                 Ok(())
             }
             Txn::Multi(txns) => self.apply_multi(header, txns, effects, undo),
@@ -235,12 +233,9 @@ impl Store {
         let Txn::Create { kind, path, data, acl, ephemeral, parent_cversion } = txn else {
             unreachable!("only creates come here")
         };
-        let parent = split_path(path).0;
-        if self.tree.node(parent).is_none() {
-            return Err(ErrorCode::NoNode);
-        }
-        if let Some(old) = self.tree.node(path).cloned() {
-            self.create_again(header, (kind, &old, acl, *parent_cversion), effects, undo);
+        let (parent, _) = self.tree.find(split_path(path).0).ok_or(ErrorCode::NoNode)?;
+        if let Some((slot, _)) = self.tree.find(path) {
+            self.create_again(header, (kind, slot, parent, acl, *parent_cversion), effects, undo);
             return Err(ErrorCode::NodeExists);
         }
         let owner = match kind {
@@ -259,7 +254,8 @@ impl Store {
             NodeHead { czxid: zxid, mzxid: zxid, ctime: time, mtime: time, owner, acl, ..NodeHead::zero() };
         let node = Node::new(head, path, *data);
         let (parent_cversion, parent_pzxid) = self.raised(parent, *parent_cversion, zxid);
-        self.change(Effect::Create { node, parent_cversion, parent_pzxid }, effects, undo);
+        let slot = self.tree.vacant();
+        self.change(Effect::Create { node, slot, parent, parent_cversion, parent_pzxid }, effects, undo);
         if let Some(QuotaNode::Stats(limited)) = quota_node(path) {
             // The recount has what earlier operations of this multi used.
             self.usage.retain(|(path, _, _)| **path != *limited);
@@ -274,7 +270,7 @@ impl Store {
     fn create_again(
         &mut self,
         header: &TxnHeader,
-        (kind, old, acl, parent_cversion): (&CreateKind, &Node, &[Acl], i32),
+        (kind, slot, parent, acl, parent_cversion): (&CreateKind, Slot, Slot, &[Acl], i32),
         effects: &mut Vec<Effect>,
         undo: &mut Undo,
     ) {
@@ -282,17 +278,17 @@ impl Store {
             return;
         }
         let acl = self.intern(acl, effects, undo);
+        let old = self.tree.at(slot);
         let node = Node::new(NodeHead { acl, ..*old.head() }, old.path(), old.data());
-        self.change(Effect::Replace { node }, effects, undo);
+        self.change(Effect::Replace { node, slot }, effects, undo);
         if *kind == CreateKind::Create {
-            let parent = old.parent();
             let (cversion, pzxid) = self.raised(parent, parent_cversion, header.zxid);
-            self.change(Effect::Parent { path: parent.into(), cversion, pzxid }, effects, undo);
+            self.change(Effect::Parent { slot: parent, cversion, pzxid }, effects, undo);
         }
     }
 
     /// The parent's stored numbers after a create: both move up, or none.
-    fn raised(&self, parent: &str, parent_cversion: i32, zxid: Zxid) -> (i32, Zxid) {
+    fn raised(&self, parent: Slot, parent_cversion: i32, zxid: Zxid) -> (i32, Zxid) {
         let before = self.tree.child_stat(parent);
         let wanted = if parent_cversion == -1 { before.cversion.wrapping_add(1) } else { parent_cversion };
         // The count wraps around after 2^31 creates; then it is still one step further.
@@ -312,7 +308,7 @@ impl Store {
         effects: &mut Vec<Effect>,
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
-        let Some(node) = self.tree.node(path).cloned() else {
+        let Some((slot, node)) = self.tree.find(path) else {
             if self.tolerant {
                 self.delete_missing(zxid, path, effects, undo);
             }
@@ -321,40 +317,40 @@ impl Store {
         if node.path() == "/" {
             return Err(ErrorCode::BadArguments);
         }
-        if self.tree.child_stat_of(&node).count > 0 {
+        if self.tree.child_stat(slot).count > 0 {
             if !self.tolerant {
                 return Err(ErrorCode::NotEmpty);
             }
-            self.delete_below(zxid, path, effects, undo);
+            self.delete_below(zxid, slot, effects, undo);
         }
-        self.delete_leaf(zxid, node, effects, undo);
+        self.delete_leaf(zxid, slot, effects, undo);
         Ok(())
     }
 
-    fn delete_below(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
+    fn delete_below(&mut self, zxid: Zxid, slot: Slot, effects: &mut Vec<Effect>, undo: &mut Undo) {
         let mut below = Vec::new();
-        self.tree.walk(path, |node| below.push(node.clone()));
+        self.tree.walk(slot, |slot, _| below.push(slot));
         // Parents come before children, the node itself first.
-        for node in below.drain(1..).rev() {
-            self.delete_leaf(zxid, node, effects, undo);
+        for slot in below.drain(1..).rev() {
+            self.delete_leaf(zxid, slot, effects, undo);
         }
     }
 
-    fn delete_leaf(&mut self, zxid: Zxid, node: Node, effects: &mut Vec<Effect>, undo: &mut Undo) {
-        let parent_pzxid = self.tree.child_stat(node.parent()).pzxid.max(zxid);
+    fn delete_leaf(&mut self, zxid: Zxid, slot: Slot, effects: &mut Vec<Effect>, undo: &mut Undo) {
+        let node = self.tree.at(slot).clone();
+        let (parent, _) = self.tree.find(node.parent()).expect("a parent is in the tree");
+        let parent_pzxid = self.tree.child_stat(parent).pzxid.max(zxid);
         let bytes = node.data_length() as i64;
         self.use_quota(node.path(), -1, -bytes);
-        self.change(Effect::Delete { node, parent_pzxid }, effects, undo);
+        self.change(Effect::Delete { node, slot, parent, parent_pzxid }, effects, undo);
     }
 
     fn delete_missing(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
-        let parent = split_path(path).0;
-        let before = self.tree.child_stat(parent);
-        if self.tree.node(parent).is_none() || before.pzxid >= zxid {
-            return;
+        let Some((slot, _)) = self.tree.find(split_path(path).0) else { return };
+        let ChildStat { cversion, pzxid, .. } = self.tree.child_stat(slot);
+        if pzxid < zxid {
+            self.change(Effect::Parent { slot, cversion, pzxid: zxid }, effects, undo);
         }
-        let pzxid = zxid;
-        self.change(Effect::Parent { path: parent.into(), cversion: before.cversion, pzxid }, effects, undo);
     }
 
     /// First the listed nodes in their order, then whatever else the session owns.
@@ -378,10 +374,10 @@ impl Store {
     /// A listed node may be gone already. One with children only exists where TTL nodes are taken for ephemerals
     /// because extended types are switched off; what is below it could not be reached any more and goes, too.
     fn delete_owned(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
-        match self.tree.node(path).cloned() {
-            Some(node) if node.path() != "/" => {
-                self.delete_below(zxid, path, effects, undo);
-                self.delete_leaf(zxid, node, effects, undo);
+        match self.tree.find(path) {
+            Some((slot, node)) if node.path() != "/" => {
+                self.delete_below(zxid, slot, effects, undo);
+                self.delete_leaf(zxid, slot, effects, undo);
             }
             Some(_) => {}
             None => self.delete_missing(zxid, path, effects, undo),
@@ -401,33 +397,32 @@ impl Store {
         self.usage.clear();
         for step in undo.steps.drain(mark..).rev().collect::<Vec<_>>() {
             match step {
-                UndoStep::Created { path, parent } => {
-                    let node = self.tree.node(&path).cloned().expect("what was created is there");
-                    self.subtract(&[node.path(), node.parent()]);
-                    self.tree.remove(&path);
+                UndoStep::Created { slot, parent, numbers } => {
+                    self.subtract(&[slot, parent]);
+                    let node = self.tree.remove(slot, parent);
                     self.unindex(&node);
-                    self.tree.set_parent(node.parent(), parent.0, parent.1);
-                    self.add(&[node.parent()]);
+                    self.tree.set_children(parent, numbers.0, numbers.1);
+                    self.add(&[parent]);
                 }
-                UndoStep::Deleted { node, acl, own, parent } => {
-                    self.subtract(&[node.parent()]);
+                UndoStep::Deleted { node, slot, acl, own, parent, numbers } => {
+                    self.subtract(&[parent]);
                     self.ensure_acl(&node, acl);
-                    self.tree.insert(node.clone());
                     self.index(&node);
-                    self.tree.set_parent(node.path(), own.0, own.1);
-                    self.tree.set_parent(node.parent(), parent.0, parent.1);
-                    self.add(&[node.path(), node.parent()]);
+                    self.tree.insert_at(node, slot, Some(parent));
+                    self.tree.set_children(slot, own.0, own.1);
+                    self.tree.set_children(parent, numbers.0, numbers.1);
+                    self.add(&[slot, parent]);
                 }
-                UndoStep::Replaced { node, acl } => {
-                    self.subtract(&[node.path()]);
+                UndoStep::Replaced { node, slot, acl } => {
+                    self.subtract(&[slot]);
                     self.ensure_acl(&node, acl);
-                    self.tree.install(&Effect::Replace { node: node.clone() });
-                    self.add(&[node.path()]);
+                    self.tree.install(&Effect::Replace { node, slot });
+                    self.add(&[slot]);
                 }
-                UndoStep::Parent { path, numbers } => {
-                    self.subtract(&[&path]);
-                    self.tree.set_parent(&path, numbers.0, numbers.1);
-                    self.add(&[&path]);
+                UndoStep::Parent { slot, numbers } => {
+                    self.subtract(&[slot]);
+                    self.tree.set_children(slot, numbers.0, numbers.1);
+                    self.add(&[slot]);
                 }
                 UndoStep::AddedAcl { id } => self.tree.drop_unused_acl(id),
             }
@@ -462,8 +457,8 @@ impl Store {
     /// Containers and TTL nodes that are to go now: without children, and used or old enough.
     pub fn collectable(&self, wall_ms: i64, never_used_ms: i64, at_most: usize) -> Vec<String> {
         let is_due = |path: &str| {
-            let Some(node) = self.tree.node(path) else { return false };
-            let children = self.tree.child_stat_of(node);
+            let Some((slot, node)) = self.tree.find(path) else { return false };
+            let children = self.tree.child_stat(slot);
             let age_ms = wall_ms - node.head().mtime;
             match self.tree.rules().owner(node.head().owner) {
                 _ if children.count > 0 => false,
@@ -520,7 +515,7 @@ impl Store {
         effects: &mut Vec<Effect>,
         undo: &mut Undo,
     ) {
-        let Some(stats) = self.tree.node(&stats_path(limited)).cloned() else { return };
+        let Some((slot, stats)) = self.tree.find(&stats_path(limited)) else { return };
         let track = match more {
             None => self.counted(limited),
             Some((count, bytes)) => {
@@ -531,15 +526,17 @@ impl Store {
             }
         };
         let node = Node::new(*stats.head(), stats.path(), Some(track.text().as_bytes()));
-        self.change(Effect::Replace { node }, effects, undo);
+        self.change(Effect::Replace { node, slot }, effects, undo);
     }
 
     fn counted(&self, limited: &str) -> StatsTrack {
         let mut track = StatsTrack { count: 0, bytes: 0, count_hard: -1, bytes_hard: -1 };
-        self.tree.walk(limited, |node| {
-            track.count += 1;
-            track.bytes += node.data_length() as i64;
-        });
+        if let Some((slot, _)) = self.tree.find(limited) {
+            self.tree.walk(slot, |_, node| {
+                track.count += 1;
+                track.bytes += node.data_length() as i64;
+            });
+        }
         track
     }
 
@@ -569,42 +566,44 @@ impl Store {
 
     /// The one place where the tree changes: keeps digest, indexes and undo in step.
     fn change(&mut self, effect: Effect, effects: &mut Vec<Effect>, undo: &mut Undo) {
-        let numbers = |tree: &Tree, path: &str| {
-            let stat = tree.child_stat(path);
+        let numbers = |tree: &Tree, slot: Slot| {
+            let stat = tree.child_stat(slot);
             (stat.cversion, stat.pzxid)
         };
         match &effect {
-            Effect::Create { node, .. } => {
-                let parent = numbers(&self.tree, node.parent());
-                undo.steps.push(UndoStep::Created { path: node.path().into(), parent });
-                self.subtract(&[node.parent()]);
+            Effect::Create { node, slot, parent, .. } => {
+                let (slot, parent) = (*slot, *parent);
+                undo.steps.push(UndoStep::Created { slot, parent, numbers: numbers(&self.tree, parent) });
+                self.subtract(&[parent]);
                 self.tree.install(&effect);
                 self.index(node);
-                self.add(&[node.path(), node.parent()]);
+                self.add(&[slot, parent]);
             }
-            Effect::Delete { node, .. } => {
-                let (own, parent) = (numbers(&self.tree, node.path()), numbers(&self.tree, node.parent()));
+            Effect::Delete { node, slot, parent, .. } => {
+                let (slot, parent) = (*slot, *parent);
+                let (own, numbers) = (numbers(&self.tree, slot), numbers(&self.tree, parent));
                 let acl = Arc::clone(self.tree.acl(node.head().acl));
-                undo.steps.push(UndoStep::Deleted { node: node.clone(), acl, own, parent });
-                self.subtract(&[node.path(), node.parent()]);
+                undo.steps.push(UndoStep::Deleted { node: node.clone(), slot, acl, own, parent, numbers });
+                self.subtract(&[slot, parent]);
                 self.tree.install(&effect);
                 self.unindex(node);
-                self.add(&[node.parent()]);
+                self.add(&[parent]);
             }
-            Effect::SetData { node } | Effect::Replace { node } => {
-                let old = self.tree.node(node.path()).cloned().expect("a replaced node is there");
-                self.subtract(&[node.path()]);
+            Effect::SetData { slot, .. } | Effect::Replace { slot, .. } => {
+                let slot = *slot;
+                let old = self.tree.at(slot).clone();
+                self.subtract(&[slot]);
                 let acl = Arc::clone(self.tree.acl(old.head().acl));
-                undo.steps.push(UndoStep::Replaced { node: old, acl });
+                undo.steps.push(UndoStep::Replaced { node: old, slot, acl });
                 self.tree.install(&effect);
-                self.add(&[node.path()]);
+                self.add(&[slot]);
             }
-            Effect::Parent { path, .. } => {
-                let numbers = numbers(&self.tree, path);
-                undo.steps.push(UndoStep::Parent { path: path.clone(), numbers });
-                self.subtract(&[path]);
+            Effect::Parent { slot, .. } => {
+                let slot = *slot;
+                undo.steps.push(UndoStep::Parent { slot, numbers: numbers(&self.tree, slot) });
+                self.subtract(&[slot]);
                 self.tree.install(&effect);
-                self.add(&[path]);
+                self.add(&[slot]);
             }
             Effect::AddAcl { .. } => self.tree.install(&effect),
         }
@@ -629,22 +628,20 @@ impl Store {
         }
     }
 
-    fn subtract(&mut self, paths: &[&str]) {
-        self.digest = self.digest.wrapping_sub(self.digest_of(paths));
+    fn subtract(&mut self, slots: &[Slot]) {
+        self.digest = self.digest.wrapping_sub(self.digest_of(slots));
     }
 
-    fn add(&mut self, paths: &[&str]) {
-        self.digest = self.digest.wrapping_add(self.digest_of(paths));
+    fn add(&mut self, slots: &[Slot]) {
+        self.digest = self.digest.wrapping_add(self.digest_of(slots));
     }
 
-    fn digest_of(&self, paths: &[&str]) -> u64 {
+    fn digest_of(&self, slots: &[Slot]) -> u64 {
         if !self.settings.digest_enabled {
             return 0;
         }
-        let one = |path: &&str| {
-            self.tree.node(path).map_or(0, |node| node_digest(node, self.tree.child_stat_of(node)))
-        };
-        paths.iter().map(one).fold(0, u64::wrapping_add)
+        let one = |slot: &Slot| node_digest(self.tree.at(*slot), self.tree.child_stat(*slot));
+        slots.iter().map(one).fold(0, u64::wrapping_add)
     }
 }
 

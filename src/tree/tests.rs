@@ -43,10 +43,13 @@ fn picture(store: &Store) -> Vec<String> {
     let tree = store.tree();
     let mut lines: Vec<String> = tree
         .nodes()
-        .map(|node| {
-            let stat = tree.stat(node);
+        .map(|(slot, node)| {
+            let (stat, children) = (tree.stat(slot), tree.child_stat(slot));
             let acl = tree.acl(node.head().acl);
-            format!("{} {:?} {stat:?} {:?} {acl:?}", node.path(), node.data(), tree.child_stat_of(node))
+            let mut names: Vec<&str> = tree.children(slot).map(|(_, child)| child.name()).collect();
+            names.sort_unstable();
+            assert_eq!(names.len(), children.count);
+            format!("{} {:?} {stat:?} {children:?} {acl:?} {names:?}", node.path(), node.data())
         })
         .collect();
     lines.sort();
@@ -283,8 +286,8 @@ fn replay_over_a_newer_tree_ends_where_the_log_ends() {
         for (zxid, txn) in &txns[from..] {
             store.replay(&header(*zxid, txn), txn);
         }
-        let mut paths: Vec<_> = store.tree().nodes().map(|node| node.path().to_string()).collect();
-        let mut expected: Vec<_> = end.tree().nodes().map(|node| node.path().to_string()).collect();
+        let mut paths: Vec<_> = store.tree().nodes().map(|(_, node)| node.path().to_string()).collect();
+        let mut expected: Vec<_> = end.tree().nodes().map(|(_, node)| node.path().to_string()).collect();
         paths.sort();
         expected.sort();
         assert_eq!(paths, expected, "replayed from {from}");

@@ -158,7 +158,7 @@ fn the_tiny_snapshot() {
     let image =
         read(&mut &bytes[..], Tree::empty(1, OwnerRules::default()), &ImageOptions::default()).unwrap();
     let (zxid, digest) = image.digest.unwrap();
-    let mut paths: Vec<&str> = image.tree.nodes().map(|node| node.path()).collect();
+    let mut paths: Vec<&str> = image.tree.nodes().map(|(_, node)| node.path()).collect();
     paths.sort_unstable();
     assert_eq!(
         paths,

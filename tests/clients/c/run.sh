@@ -9,8 +9,8 @@ trap 'rm -rf "$build"' EXIT
 flags=()
 if ! echo '#include <zookeeper/zookeeper.h>' | cc -E - >/dev/null 2>&1; then
   peers_debs "$PEERS_CACHE/libzookeeper" libzookeeper-mt2 libzookeeper-mt-dev
-  library="$(dirname "$(find "$PEERS_CACHE/libzookeeper/root" -name libzookeeper_mt.so)")"
-  flags=("-I$PEERS_CACHE/libzookeeper/root/usr/include" "-L$library" "-Wl,-rpath,$library")
+  library="$(dirname "$(find "$PEERS_CACHE/libzookeeper/tree" -name libzookeeper_mt.so)")"
+  flags=("-I$PEERS_CACHE/libzookeeper/tree/usr/include" "-L$library" "-Wl,-rpath,$library")
 fi
 cc -std=c11 -Wall -Wextra -Werror -DTHREADED -O1 -o "$build/main" "$here/main.c" "${flags[@]}" -lzookeeper_mt -lpthread
 if [ -z "${ZK_SERVER_CMD:-}" ]; then "$here/../common/get_apache.sh" >/dev/null; fi
