@@ -1,6 +1,6 @@
 //! From the configuration to what the driver, the member and the shards take.
 
-use crate::config::{Config, Pin, Shards};
+use crate::config::{Config, Pin, SNAP_COUNT, Shards};
 use crate::ids::ShardId;
 use crate::limits;
 use crate::member::MemberSettings;
@@ -64,7 +64,7 @@ fn member(config: &Config) -> MemberSettings {
         close_session_paths: server.close_session_txn,
         connections_per_address_max: server.max_client_cnxns,
         connections_max: server.max_cnxns,
-        snapshot_txns: server.snap_count,
+        snapshot_txns: (server.snap_count != SNAP_COUNT).then_some(server.snap_count),
         snapshot_bytes: server.snap_size_limit_kb << 10,
         snapshots_kept: (config.purge_interval_hours > 0).then_some(config.snapshots_kept),
         container_check_ms: server.container_check_ms,

@@ -34,6 +34,9 @@ use crate::tree::permission::DigestAlgorithm;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+/// The default of `snapCount`.
+pub const SNAP_COUNT: u64 = 100_000;
+
 /// Everything the operator decides.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -241,7 +244,7 @@ impl Default for ServerSettings {
             containers_per_minute: 10_000,
             container_never_used_ms: 0,
             global_outstanding_limit: 1000,
-            snap_count: 100_000,
+            snap_count: SNAP_COUNT,
             snap_size_limit_kb: 4 << 20,
             txn_log_size_limit_kb: -1,
             pre_alloc_kb: 64 << 10,

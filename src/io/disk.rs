@@ -2,6 +2,7 @@
 
 use super::sys::check;
 use super::{AlignedBuffer, Durability};
+use crate::limits::LOG_BLOCK;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -157,38 +158,70 @@ pub fn write_durable(
 pub struct AtomicFile {
     path: PathBuf,
     temporary: PathBuf,
-    file: Option<io::BufWriter<File>>,
+    file: Option<File>,
+    /// Bytes not yet written, the first `filled` of them.
+    buffer: AlignedBuffer,
+    filled: usize,
+    /// Bytes written.
+    offset: u64,
 }
 
+/// Written at once: enough to keep a disk busy, little enough not to keep the log's writes waiting behind it.
+const ATOMIC_WRITE_BYTES: usize = 256 << 10;
+
 impl AtomicFile {
-    /// Starts writing.
+    /// Starts writing. Past the page cache where the file system allows it: a snapshot is not read again soon, and
+    /// caching it would push out what is.
     pub fn create(path: &Path) -> io::Result<AtomicFile> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(".tmp");
         let temporary = path.with_file_name(name);
-        let file = io::BufWriter::with_capacity(1 << 20, File::create(&temporary)?);
-        Ok(AtomicFile { path: path.into(), temporary, file: Some(file) })
+        let _ = fs::remove_file(&temporary);
+        let open = |flags| {
+            OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(&temporary)
+        };
+        let file = open(libc::O_DIRECT).or_else(|_| open(0))?;
+        let buffer = AlignedBuffer::zeroed(ATOMIC_WRITE_BYTES);
+        Ok(AtomicFile { path: path.into(), temporary, file: Some(file), buffer, filled: 0, offset: 0 })
     }
 
     /// Durable and under its final name, with its length.
     pub fn finish(mut self) -> io::Result<u64> {
-        let writer = self.file.take().ok_or(io::ErrorKind::Other)?;
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let bytes = self.offset + self.filled as u64;
+        // The last block is filled up with what the buffer held before; the length cuts that off.
+        self.filled = self.filled.next_multiple_of(LOG_BLOCK);
+        self.write_out()?;
+        let file = self.file.take().ok_or(io::ErrorKind::Other)?;
+        file.set_len(bytes)?;
         file.sync_all()?;
-        let bytes = file.metadata()?.len();
         fs::rename(&self.temporary, &self.path)?;
         sync_folder(self.path.parent().unwrap_or(Path::new(".")))?;
         Ok(bytes)
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::Other)?;
+        file.write_all_at(&self.buffer.as_slice()[..self.filled], self.offset)?;
+        self.offset += self.filled as u64;
+        self.filled = 0;
+        Ok(())
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.as_mut().ok_or(io::ErrorKind::Other)?.write(bytes)
+        if self.filled == ATOMIC_WRITE_BYTES {
+            self.write_out()?;
+        }
+        let taken = bytes.len().min(ATOMIC_WRITE_BYTES - self.filled);
+        self.buffer.as_mut_slice()[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+        self.filled += taken;
+        Ok(taken)
     }
 
+    /// Nothing is in the file before it is whole: `finish` writes the rest.
     fn flush(&mut self) -> io::Result<()> {
-        self.file.as_mut().ok_or(io::ErrorKind::Other)?.flush()
+        Ok(())
     }
 }
 
@@ -224,6 +257,19 @@ mod tests {
         file.write_all(b"hello").expect("written");
         assert_eq!(file.finish().expect("finished"), 5);
         assert_eq!(fs::read(&path).expect("there"), b"hello");
+    }
+
+    #[test]
+    fn an_atomic_file_has_every_byte_whatever_the_pieces() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("snapshot.2");
+        for length in [0, 1, 4096, ATOMIC_WRITE_BYTES, ATOMIC_WRITE_BYTES + 1, 3 * ATOMIC_WRITE_BYTES - 5] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at * 31 + at / 251) as u8).collect();
+            let mut file = AtomicFile::create(&path).expect("created");
+            bytes.chunks(10_007).for_each(|piece| file.write_all(piece).expect("written"));
+            assert_eq!(file.finish().expect("finished"), length as u64);
+            assert!(fs::read(&path).expect("there") == bytes, "{length}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Member {
                 self.digests.pop_front();
             }
         }
-        if self.snapshots.on_txn(bytes) {
+        if self.snapshots.on_txn(bytes, self.store.tree().data_bytes()) {
             // The tree and the sessions as they are now are what the snapshot at this zxid holds; the scribe's tree
             // gets there later. The next transaction starts a new segment, so old segments can be let go whole.
             self.log.roll();

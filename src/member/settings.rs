@@ -34,8 +34,8 @@ pub struct MemberSettings {
     pub connections_per_address_max: u32,
     /// `maxCnxns`; 0 is without a limit.
     pub connections_max: u32,
-    /// `snapCount`.
-    pub snapshot_txns: u64,
+    /// `snapCount`; None for the default: see `Snapshots::on_txn`.
+    pub snapshot_txns: Option<u64>,
     /// `snapSizeLimitInKb` in bytes; 0 is without a limit.
     pub snapshot_bytes: u64,
     /// `autopurge.snapRetainCount` if `autopurge.purgeInterval` is above 0; None never removes anything.
@@ -68,7 +68,7 @@ impl Default for MemberSettings {
             close_session_paths: true,
             connections_per_address_max: 60,
             connections_max: 0,
-            snapshot_txns: 100_000,
+            snapshot_txns: None,
             snapshot_bytes: 4 << 30,
             snapshots_kept: None,
             container_check_ms: 60_000,

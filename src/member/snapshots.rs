@@ -14,6 +14,8 @@ pub(super) struct Snapshots {
     txns_limit: u64,
     bytes_limit: u64,
     txns_max: u64,
+    /// A snapshot is worth its while only after so much log: half of what it will hold. Off where `snapCount` is set.
+    is_proportional: bool,
     /// 0 is without a limit.
     bytes_max: u64,
     /// Begun, not yet sent to the scribe: its transaction is not committed yet.
@@ -26,6 +28,9 @@ pub(super) struct Snapshots {
     /// How many were completed by this process.
     count: u64,
 }
+
+/// Transactions between snapshots where nobody has set `snapCount`.
+const SNAPSHOT_TXNS: u64 = 100_000;
 
 struct Wanted {
     zxid: Zxid,
@@ -41,7 +46,8 @@ impl Snapshots {
             bytes: 0,
             txns_limit: 0,
             bytes_limit: 0,
-            txns_max: settings.snapshot_txns.max(2),
+            txns_max: settings.snapshot_txns.unwrap_or(SNAPSHOT_TXNS).max(2),
+            is_proportional: settings.snapshot_txns.is_none(),
             bytes_max: settings.snapshot_bytes,
             wanted: None,
             running: false,
@@ -62,11 +68,16 @@ impl Snapshots {
         };
     }
 
-    /// A transaction was appended. True: it is the last one before a snapshot.
-    pub fn on_txn(&mut self, bytes: usize) -> bool {
+    /// A transaction was appended; the data now has so many bytes. True: it is the last one before a snapshot.
+    ///
+    /// Writing a snapshot costs what the data is large, whatever has changed. Without a limit that somebody has set, the
+    /// log may therefore grow to half of the data: the next start reads half as much again, and a server with much data
+    /// and many writes does not spend its disk on snapshots.
+    pub fn on_txn(&mut self, bytes: usize, data_bytes: u64) -> bool {
         self.txns += 1;
         self.bytes += bytes as u64;
-        if self.txns <= self.txns_limit && self.bytes <= self.bytes_limit {
+        let enough = self.txns > self.txns_limit && (!self.is_proportional || self.bytes >= data_bytes / 2);
+        if !enough && self.bytes <= self.bytes_limit {
             return false;
         }
         self.txns = 0;

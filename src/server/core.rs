@@ -78,6 +78,11 @@ impl MemberSeat {
         }
     }
 
+    /// The member may be given further messages.
+    fn is_accepting(&self) -> bool {
+        self.member.is_accepting() && !self.scribe.is_behind()
+    }
+
     fn usage(&self) -> MemberInput {
         MemberInput::Usage(Usage {
             snapshot_bytes: self.snapshot_bytes,
@@ -89,6 +94,9 @@ impl MemberSeat {
 
 /// How often the process's own numbers are looked up, while there is something to do.
 const USAGE_EVERY_MS: u64 = 5000;
+
+/// How often core 0 looks whether the scribe has room again.
+const SCRIBE_LOOK: Duration = Duration::from_millis(5);
 
 /// One core.
 pub struct Core {
@@ -174,14 +182,19 @@ impl Core {
         let is_busy = !self.held.is_empty()
             || self.shard.as_ref().is_some_and(Shard::has_work)
             || self.overflow.iter().any(|queue| !queue.is_empty())
-            || self.seat.as_ref().is_some_and(|seat| !seat.waiting.is_empty() && seat.member.is_accepting());
+            || self.seat.as_ref().is_some_and(|seat| !seat.waiting.is_empty() && seat.is_accepting());
         if is_busy || !self.receiver.announce_sleep() {
             return Some(Duration::ZERO);
         }
         let member = self.seat.as_ref().and_then(|seat| seat.member.next_timeout());
         let shard = self.shard.as_ref().and_then(Shard::next_timeout);
-        let due = member.into_iter().chain(shard).min()?;
-        Some(Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms)))
+        let due = member.into_iter().chain(shard).min();
+        let wait = due.map(|due| Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms)));
+        // The scribe takes what waits for it without a word.
+        match self.seat.as_mut().is_some_and(|seat| seat.scribe.catch_up()) {
+            true => Some(wait.map_or(SCRIBE_LOOK, |wait| wait.min(SCRIBE_LOOK))),
+            false => wait,
+        }
     }
 
     /// Waits for the kernel and steps the state machines with what it tells.
@@ -309,7 +322,7 @@ impl Core {
 
     fn feed_member(&mut self, now: Now) {
         let Some(seat) = &mut self.seat else { return };
-        while seat.member.is_accepting()
+        while seat.is_accepting()
             && let Some(message) = seat.waiting.pop_front()
         {
             seat.member.step(now, MemberInput::FromShard(message), &mut self.member_out);

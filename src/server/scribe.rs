@@ -43,24 +43,34 @@ pub struct Handle {
     overflow: VecDeque<Order>,
     data_thread: Thread,
     files_thread: Thread,
+    /// Transactions queued since the scribe was last woken.
     unseen: usize,
 }
 
-/// Batches the scribe may lag behind before core 0 keeps them itself.
-const ORDERS_MAX: usize = 64 * 1024;
-/// The scribe is woken after so many batches; before, it looks by itself now and then.
-const WAKE_AFTER: usize = 1024;
+/// Orders that go to the scribe before core 0 keeps the next ones itself.
+const ORDERS_MAX: usize = 4096;
+/// Orders core 0 keeps before the member takes no further requests: while the scribe writes a snapshot it follows no
+/// batches, and what waits for it is memory.
+const OVERFLOW_MAX: usize = 64 * 1024;
+/// The scribe is woken after so many transactions; before, it looks by itself now and then. What waits for it holds
+/// memory, and a wake-up costs a system call.
+const WAKE_AFTER: usize = 2048;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Handle {
     /// A committed batch.
     pub fn commit(&mut self, batch: &Arc<Batch>) {
         self.push(Order::Batch(Arc::clone(batch)));
-        self.unseen += 1;
+        self.unseen += batch.txns.len();
         if self.unseen >= WAKE_AFTER {
             self.unseen = 0;
             self.data_thread.unpark();
         }
+    }
+
+    /// True while it is so far behind that nothing should be added.
+    pub fn is_behind(&self) -> bool {
+        self.overflow.len() >= OVERFLOW_MAX
     }
 
     /// Write a snapshot of everything committed so far.
@@ -92,13 +102,19 @@ impl Handle {
 
     fn push(&mut self, order: Order) {
         self.overflow.push_back(order);
+        self.catch_up();
+    }
+
+    /// Hands over what the scribe had no room for. True if something is left.
+    pub fn catch_up(&mut self) -> bool {
         while let Some(order) = self.overflow.pop_front() {
             if let Err(order) = self.data.push(order) {
                 self.overflow.push_front(order);
                 self.data_thread.unpark();
-                return;
+                return true;
             }
         }
+        false
     }
 }
 

@@ -216,13 +216,16 @@ fn multi_read(
     let mut results = Vec::with_capacity(reads.len());
     for read in reads {
         let result = match read {
-            Request::GetData { path, .. } => readable(context, conn, path).map(|(slot, node)| MultiResult::GetData {
-                data: node.data().map(<[u8]>::to_vec),
-                stat: context.tree.stat(slot),
+            Request::GetData { path, .. } => readable(context, conn, path).map(|(slot, node)| {
+                MultiResult::GetData { data: node.data().map(<[u8]>::to_vec), stat: context.tree.stat(slot) }
             }),
             Request::GetChildren { path, .. } => {
                 readable(context, conn, path).map(|(slot, _)| MultiResult::GetChildren {
-                    children: context.tree.children(slot).map(|(_, child)| child.name().to_string()).collect(),
+                    children: context
+                        .tree
+                        .children(slot)
+                        .map(|(_, child)| child.name().to_string())
+                        .collect(),
                 })
             }
             _ => unreachable!("the decoder lets only reads into a multiRead"),

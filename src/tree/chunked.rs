@@ -15,12 +15,12 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 
 impl<T> Chunked<T> {
     /// An empty row.
-    pub const fn new() -> Chunked<T> {
+    pub const fn empty() -> Chunked<T> {
         Chunked { chunks: Vec::new() }
     }
 
     /// Entries there are.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         match self.chunks.last() {
             Some(last) => (((self.chunks.len() - 1) << CHUNK_BITS) + last.len()) as u32,
             None => 0,
@@ -29,7 +29,7 @@ impl<T> Chunked<T> {
 
     /// Adds an entry and returns its index.
     pub fn push(&mut self, value: T) -> u32 {
-        let index = self.len();
+        let index = self.count();
         match self.chunks.last_mut().filter(|last| last.len() < CHUNK) {
             Some(last) => last.push(value),
             None => {
@@ -69,13 +69,13 @@ mod tests {
 
     #[test]
     fn entries_keep_their_index_over_chunks() {
-        let mut row = Chunked::new();
+        let mut row = Chunked::empty();
         let last = 3 * CHUNK as u32 + 7;
         for value in 0..=last {
             assert_eq!(row.push(u64::from(value)), value);
         }
         row[CHUNK as u32] = 0;
-        assert_eq!((row.len(), row[0], row[CHUNK as u32], row[last]), (last + 1, 0, 0, u64::from(last)));
+        assert_eq!((row.count(), row[0], row[CHUNK as u32], row[last]), (last + 1, 0, 0, u64::from(last)));
         assert_eq!(row.iter().count(), last as usize + 1);
     }
 }

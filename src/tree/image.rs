@@ -6,8 +6,8 @@
 //! The reader trusts no length: fields are limited, memory grows only with bytes that really came.
 
 use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
-use super::slots::Slot;
 use super::node::{Node, NodeHead};
+use super::slots::Slot;
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
 use crate::wire::{Acl, Reader, Writer};

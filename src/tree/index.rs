@@ -84,7 +84,7 @@ impl Tree {
             rules,
             slots: Slots::new(hash_seed),
             root: Slot::NONE,
-            families: Chunked::new(),
+            families: Chunked::empty(),
             free_families: Vec::new(),
             ephemerals: HashMap::with_hasher(hasher.clone()),
             acls: HashMap::with_hasher(hasher),
@@ -198,7 +198,7 @@ impl Tree {
     /// All nodes below one, at any depth. Walks them.
     pub fn descendant_count(&self, slot: Slot) -> u64 {
         if slot == self.root {
-            return u64::from(self.slots.len()) - 1;
+            return u64::from(self.slots.count()) - 1;
         }
         let mut count = 0;
         let mut stack = vec![slot];
@@ -230,7 +230,7 @@ impl Tree {
 
     /// As `srvr` counts: Apache stores the root twice.
     pub fn node_count(&self) -> u64 {
-        u64::from(self.slots.len()) + 1
+        u64::from(self.slots.count()) + 1
     }
 
     /// Bytes of all paths and data, as `approximate_data_size` counts them.
@@ -290,7 +290,7 @@ impl Tree {
     /// Adds a node from a snapshot, where parents come first. `near` is where the last one's parent was found.
     pub fn load(&mut self, node: Node, near: &mut Slot) -> Result<Slot, LoadError> {
         let is_root = node.path_bytes() == b"/";
-        if !is_root && !near.some().is_some_and(|slot| self.at(slot).path_bytes() == node.parent_bytes()) {
+        if !is_root && near.some().is_none_or(|slot| self.at(slot).path_bytes() != node.parent_bytes()) {
             *near = self.slots.find(node.parent_bytes()).ok_or(LoadError::NoParent)?;
         }
         if self.slots.find(node.path_bytes()).is_some() {
@@ -332,7 +332,10 @@ impl Tree {
         if let Owner::Session(session) = self.rules.owner(node.head().owner) {
             self.ephemeral_count += 1;
             let hasher = self.acls.hasher();
-            self.ephemerals.entry(session).or_insert_with(|| Owned::Few(SmallVec::new())).insert(slot, hasher);
+            self.ephemerals
+                .entry(session)
+                .or_insert_with(|| Owned::Few(SmallVec::new()))
+                .insert(slot, hasher);
         }
     }
 

@@ -17,8 +17,8 @@ pub mod store;
 
 pub use effect::Effect;
 pub use index::{ChildStat, Tree};
-pub use slots::Slot;
 pub use node::{Node, NodeHead, Owner, OwnerRules};
+pub use slots::Slot;
 pub use store::{Store, StoreSettings, Undo};
 
 #[cfg(test)]

@@ -85,25 +85,25 @@ const BUCKETS_MIN: u32 = 64;
 impl Slots {
     /// No nodes yet.
     pub fn new(hash_seed: u64) -> Slots {
-        let mut buckets = Chunked::new();
+        let mut buckets = Chunked::empty();
         (0..BUCKETS_MIN).for_each(|_| _ = buckets.push(Link::END));
         let hasher = FixedState::with_seed(hash_seed);
-        Slots { hasher, entries: Chunked::new(), buckets, free: Vec::new(), nodes: 0 }
+        Slots { hasher, entries: Chunked::empty(), buckets, free: Vec::new(), nodes: 0 }
     }
 
     /// The same slots without the index.
     pub fn without_index(&self) -> Slots {
-        Slots { buckets: Chunked::new(), ..self.clone() }
+        Slots { buckets: Chunked::empty(), ..self.clone() }
     }
 
     /// Nodes there are.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.nodes
     }
 
     /// The slot that the next new node gets.
     pub fn vacant(&self) -> Slot {
-        self.free.last().copied().unwrap_or(Slot(self.entries.len()))
+        self.free.last().copied().unwrap_or(Slot(self.entries.count()))
     }
 
     /// The node in a slot in use.
@@ -123,7 +123,10 @@ impl Slots {
 
     /// All nodes, in the order of their slots.
     pub fn nodes(&self) -> impl Iterator<Item = (Slot, &Node)> {
-        (0..).map(Slot).zip(self.entries.iter()).filter_map(|(slot, entry)| Some((slot, entry.node.as_ref()?)))
+        (0..)
+            .map(Slot)
+            .zip(self.entries.iter())
+            .filter_map(|(slot, entry)| Some((slot, entry.node.as_ref()?)))
     }
 
     /// The slot of a path.
@@ -143,8 +146,13 @@ impl Slots {
 
     /// Adds a node whose path is not there yet.
     pub fn insert(&mut self, node: Node) -> Slot {
-        let entry =
-            Entry { node: Some(node), chain: Link::END, family: NO_FAMILY, next: Slot::NONE, prev: Slot::NONE };
+        let entry = Entry {
+            node: Some(node),
+            chain: Link::END,
+            family: NO_FAMILY,
+            next: Slot::NONE,
+            prev: Slot::NONE,
+        };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.entries[slot.0] = entry;
@@ -154,9 +162,9 @@ impl Slots {
         };
         assert!(slot < Slot::NONE, "a tree holds fewer than {SLOT_MASK} nodes");
         self.nodes += 1;
-        if self.buckets.len() > 0 {
+        if self.buckets.count() > 0 {
             self.link(slot);
-            if self.nodes > self.buckets.len() {
+            if self.nodes > self.buckets.count() {
                 self.split();
             }
         }
@@ -165,7 +173,7 @@ impl Slots {
 
     /// Takes a node out; its slot is the next to be used.
     pub fn remove(&mut self, slot: Slot) -> Node {
-        if self.buckets.len() > 0 {
+        if self.buckets.count() > 0 {
             self.unlink(slot);
         }
         self.nodes -= 1;
@@ -180,12 +188,12 @@ impl Slots {
 
     /// Makes room for so many nodes; cheap only while there are few.
     pub fn reserve(&mut self, nodes: u32) {
-        if self.buckets.len() == 0 || nodes <= self.buckets.len() {
+        if self.buckets.count() == 0 || nodes <= self.buckets.count() {
             return;
         }
         let present: Vec<Slot> = self.nodes().map(|(slot, _)| slot).collect();
-        let more = nodes - self.buckets.len();
-        (0..self.buckets.len()).for_each(|bucket| self.buckets[bucket] = Link::END);
+        let more = nodes - self.buckets.count();
+        (0..self.buckets.count()).for_each(|bucket| self.buckets[bucket] = Link::END);
         (0..more).for_each(|_| _ = self.buckets.push(Link::END));
         present.into_iter().for_each(|slot| self.link(slot));
     }
@@ -199,7 +207,7 @@ impl Slots {
     /// Buckets are numbered by as many low bits of the hash as there are buckets for; those that a bucket would need
     /// one bit more for are still in the one without that bit.
     fn bucket(&self, hash: u64) -> u32 {
-        let count = self.buckets.len();
+        let count = self.buckets.count();
         let mask = count.next_power_of_two() - 1;
         let bucket = hash as u32 & mask;
         if bucket < count { bucket } else { bucket & (mask >> 1) }
@@ -233,7 +241,7 @@ impl Slots {
 
     /// One bucket more: it gets its share of the bucket that had them so far.
     fn split(&mut self) {
-        let new = self.buckets.len();
+        let new = self.buckets.count();
         let old = new & !(1 << new.ilog2());
         let mut link = std::mem::replace(&mut self.buckets[old], Link::END);
         self.buckets.push(Link::END);
@@ -275,7 +283,7 @@ mod tests {
         for (index, place) in places.iter().enumerate() {
             assert_eq!(find(&slots, index), (index % 3 != 0).then_some(*place), "{index}");
         }
-        assert_eq!(slots.len() as usize, slots.nodes().count());
+        assert_eq!(slots.count() as usize, slots.nodes().count());
         assert_eq!(find(&slots, 10_000), None);
     }
 

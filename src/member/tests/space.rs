@@ -113,7 +113,8 @@ fn the_largest_entries_find_room() {
 
 #[test]
 fn snapshots_hold_what_was_proposed_and_let_segments_go() {
-    let settings = MemberSettings { snapshot_txns: 20, snapshots_kept: Some(2), ..MemberSettings::default() };
+    let settings =
+        MemberSettings { snapshot_txns: Some(20), snapshots_kept: Some(2), ..MemberSettings::default() };
     let mut world = World::new(settings);
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
