@@ -15,6 +15,8 @@ mod lists;
 mod reads;
 mod requests;
 mod stats;
+#[cfg(test)]
+mod tests;
 pub mod watches;
 
 use crate::ids::{ConnId, Now, SessionId, ShardId};
@@ -113,6 +115,10 @@ pub struct Shard {
     touch_due_ms: u64,
     /// Connections without a session, in the order of their deadline.
     sessionless: VecDeque<(u64, ConnId)>,
+    /// Connections whose end was decided in this turn.
+    closing_new: Vec<ConnId>,
+    /// Connections that are closed once everything is sent, in the order in which patience with them ends.
+    closing: VecDeque<(u64, ConnId)>,
     /// Resumed sessions whose client has seen more than this shard's tree.
     behind: Vec<Behind>,
     stats: ServerStats,
@@ -146,6 +152,8 @@ impl Shard {
             touched: Vec::new(),
             touch_due_ms: 0,
             sessionless: VecDeque::new(),
+            closing_new: Vec::new(),
+            closing: VecDeque::new(),
             behind: Vec::new(),
             stats: ServerStats::default(),
             spare: Vec::new(),
@@ -184,6 +192,8 @@ impl Shard {
                 self.flush_conn(conn, out);
             }
         }
+        let due = now.mono_ms + CLOSING_MS_MAX;
+        self.closing.extend(self.closing_new.drain(..).map(|id| (due, id)));
         if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {
             self.report_touched(now, out);
         }
@@ -198,7 +208,8 @@ impl Shard {
     pub fn next_timeout(&self) -> Option<u64> {
         let touch = (!self.touched.is_empty()).then_some(self.touch_due_ms);
         let sessionless = self.sessionless.front().map(|(due, _)| *due);
-        touch.into_iter().chain(sessionless).min()
+        let closing = self.closing.front().map(|(due, _)| *due);
+        touch.into_iter().chain(sessionless).chain(closing).min()
     }
 
     fn on_accepted(&mut self, now: Now, id: ConnId, peer: SocketAddr) {
@@ -252,6 +263,9 @@ impl Shard {
                 self.stats.sessionless_connections_expired += 1;
                 self.drop_conn(id, out);
             }
+        }
+        while let Some((_, id)) = self.closing.pop_front_if(|(due, _)| *due <= now.mono_ms) {
+            self.drop_conn(id, out);
         }
         if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {
             self.report_touched(now, out);
@@ -318,8 +332,12 @@ impl Shard {
     /// Closes once everything queued is sent.
     fn close_after_flush(&mut self, id: ConnId) {
         let Some(conn) = self.conn_mut(id) else { return };
+        if conn.phase == Phase::Closing {
+            return;
+        }
         conn.phase = Phase::Closing;
         conn.inbox = Vec::new();
+        self.closing_new.push(id);
         self.mark_dirty(id, true);
     }
 
@@ -381,5 +399,7 @@ fn disconnected(settings: &ShardSettings, conn: &Conn) -> ToMember {
     }
 }
 
+/// How long a client may take to read its last answers before its connection is closed all the same.
+const CLOSING_MS_MAX: u64 = 10_000;
 const SPARE_BUFFERS_MAX: usize = 1024;
 const SPARE_BUFFER_BYTES_MAX: usize = 64 << 10;

@@ -99,6 +99,19 @@ impl Server {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running server").id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        let kib: u64 =
+            line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        kib << 10
+    }
+
     pub fn log_path(&self) -> PathBuf {
         self.folder.path().join("server.log")
     }
@@ -284,6 +297,11 @@ impl Client {
         }
         let length = i32::from_be_bytes(reply.body[..4].try_into().expect("four bytes"));
         Ok(reply.body[4..4 + length.max(0) as usize].to_vec())
+    }
+
+    /// The same with a one-shot watch.
+    pub fn watch(&mut self, path: &str) -> Reply {
+        self.call(4, &[string(path), vec![1]].concat())
     }
 
     pub fn exists(&mut self, path: &str, watch: bool) -> Reply {
