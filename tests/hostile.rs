@@ -304,9 +304,14 @@ fn transactions_of_very_many_operations() {
     let server = Server::start("", &[]);
     let healthy = Healthy::start(&server);
     let mut client = server.connect();
-    let check =
-        [&13i32.to_be_bytes()[..], &[0], &(-1i32).to_be_bytes(), &string("/zookeeper"), &(-1i32).to_be_bytes()]
-            .concat();
+    let check = [
+        &13i32.to_be_bytes()[..],
+        &[0],
+        &(-1i32).to_be_bytes(),
+        &string("/zookeeper"),
+        &(-1i32).to_be_bytes(),
+    ]
+    .concat();
     let end = [&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()].concat();
     let many = 0xfff00 / check.len();
     let reply = client.call(14, &[check.repeat(many), end.clone()].concat());
