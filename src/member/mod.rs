@@ -21,6 +21,7 @@ mod prepare;
 mod prepare_create;
 mod prepare_multi;
 mod requests;
+mod restore;
 mod room;
 mod sessions;
 mod settings;
@@ -29,6 +30,7 @@ mod snapshots;
 mod tests;
 
 pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
+pub use restore::{Restorer, follow_session};
 pub use settings::MemberSettings;
 
 use crate::aligned::AlignedBuffer;

@@ -4,9 +4,10 @@
 //! Apache's snapshots are fuzzy: written while transactions went on, so a node may already be newer than the name
 //! says. Replay is tolerant; the digest at the snapshot's end tells from where on the tree must match exactly.
 
-use super::boot::{follow_session, open_image};
+use super::boot::open_image;
 use crate::ids::{SessionId, Zxid};
 use crate::log::apache::{ApacheLog, files_from, zxid_in_name};
+use crate::member::follow_session;
 use crate::tree::image::{self, Image, ImageOptions};
 use crate::tree::{Store, StoreSettings, Tree};
 use crate::wire::txn::{TxnDigest, decode_entry};

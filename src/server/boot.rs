@@ -4,9 +4,8 @@ use super::ServerOptions;
 use crate::ids::{FrameSeq, SegmentId, SessionId, Zxid};
 use crate::io::disk::AtomicFile;
 use crate::log::{LogStart, Recovered, SegmentSource, recover};
-use crate::member::RecoveredState;
-use crate::tree::{Store, StoreSettings, Tree, Undo, image};
-use crate::wire::{Txn, TxnHeader};
+use crate::member::{RecoveredState, Restorer};
+use crate::tree::{Store, StoreSettings, Tree, image};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -99,34 +98,24 @@ pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String
     };
     take_over(options, folders, find()?.is_empty())?;
     let found = find()?;
-    let (snapshot, store, mut sessions) = load_newest(options, &found)?;
-    let mut store = store;
-    let after = snapshot.unwrap_or(Zxid::ZERO);
+    let (snapshot, store, sessions) = load_newest(options, &found)?;
+    let mut restorer = Restorer::new(store, sessions);
     let mut source = Files { folder: folders.log.clone(), open: None };
-    let mut mismatches = 0;
-    let recovered =
-        recover(&mut source, after, &mut |entry| replay(&mut store, &mut sessions, entry, &mut mismatches));
+    let recovered = recover(&mut source, snapshot.unwrap_or(Zxid::ZERO), &mut |entry| restorer.replay(entry));
     let recovered = recovered.map_err(|error| error.to_string())?;
     if let Some(discarded) = &recovered.discarded {
         tracing::warn!("{discarded}");
     }
-    if mismatches > 0 {
+    if restorer.mismatches() > 0 {
         tracing::error!(
-            "{mismatches} transaction(s) of the log carry another digest than the tree had after them"
+            "{} transaction(s) of the log carry another digest than the tree had after them",
+            restorer.mismatches()
         );
     }
     forget_unused(&recovered, folders)?;
-    store.set_applied(recovered.last_zxid);
     let txns = recovered.txns;
-    let state = RecoveredState {
-        log: log_start(options, &recovered)?,
-        segments: recovered.segments,
-        last_zxid: recovered.last_zxid,
-        sessions: sessions.into_iter().collect(),
-        snapshots: found.into_keys().collect(),
-        txns_since_snapshot: recovered.txns,
-        store,
-    };
+    let log = log_start(options, &recovered)?;
+    let state = restorer.finish(recovered, log, found.into_keys().collect());
     Ok(Booted { state, snapshot, txns })
 }
 
@@ -247,38 +236,6 @@ pub(super) fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
         Some("snappy") => Box::new(crate::tree::snappy::Decoder::new(file)),
         _ => Box::new(file),
     })
-}
-
-/// Our snapshots are a point in time, so what follows in the log must fit exactly.
-fn replay(
-    store: &mut Store,
-    sessions: &mut BTreeMap<SessionId, i32>,
-    entry: &[u8],
-    mismatches: &mut u64,
-) -> Result<(), String> {
-    let (header, txn, digest) = crate::wire::txn::decode_entry(entry).map_err(|error| error.to_string())?;
-    follow_session(&header, &txn, sessions);
-    let applied = store.apply(&header, &txn, &mut Vec::new(), &mut Undo::default());
-    applied.map_err(|error| format!("it does not fit the data before it ({error:?})"))?;
-    store.set_applied(header.zxid);
-    if let (Some(digest), Some(ours)) = (digest, store.digest())
-        && digest.tree as u64 != ours
-    {
-        *mismatches += 1;
-    }
-    Ok(())
-}
-
-pub(super) fn follow_session(header: &TxnHeader, txn: &Txn<'_>, sessions: &mut BTreeMap<SessionId, i32>) {
-    match txn {
-        Txn::CreateSession { timeout_ms } => {
-            sessions.insert(header.session, *timeout_ms);
-        }
-        Txn::CloseSession { .. } => {
-            sessions.remove(&header.session);
-        }
-        _ => {}
-    }
 }
 
 /// Segments that hold nothing go before anything new is written, so that no later start takes them for a part of the
