@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod prng;
 pub mod server;
 pub mod shard;
+pub mod sim;
 pub mod tree;
 pub mod wire;
 pub mod zab;

@@ -145,7 +145,8 @@ fn an_ended_session_can_do_nothing_more() {
     let mut client = server.connect();
     // All in one piece: what follows the end of a session on its connection is not carried out.
     client.send(1, -11, &[]).unwrap();
-    let _ = client.send(2, 1, &create_body("/after", b"", 0));
+    let _ = client.send(2, 3, &[string("/"), vec![0]].concat());
+    let _ = client.send(3, 1, &create_body("/after", b"", 0));
     assert_eq!(client.receive().map(|reply| (reply.xid, reply.err)), Some((1, 0)));
     match client.receive() {
         None => {}

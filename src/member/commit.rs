@@ -97,7 +97,7 @@ impl Member {
         self.emit_log_outputs(now, out);
         // The log's durable prefix is this server's acknowledgement; it moves only by a completed write.
         let committed = self.leader.on_ack(self.settings.server_id, self.log.durable());
-        self.broadcast(committed, out);
+        self.broadcast(now, committed, out);
         if self.phase == Phase::Stopping && self.pending.is_empty() {
             self.phase = Phase::Ended;
             out.push(MemberOutput::Stopped);
@@ -105,7 +105,7 @@ impl Member {
         assert!(self.leader.committed() <= self.leader.proposed());
     }
 
-    fn broadcast(&mut self, committed: Zxid, out: &mut Vec<MemberOutput>) {
+    fn broadcast(&mut self, now: Now, committed: Zxid, out: &mut Vec<MemberOutput>) {
         let mut batch = Batch::default();
         while let Some(front) = self.pending.front() {
             if matches!(front, Pending::Txn { committed: txn, .. } if txn.zxid > committed) {
@@ -118,8 +118,13 @@ impl Member {
                 }
                 Pending::Txn { committed: txn, bytes } => {
                     self.pending_bytes -= bytes;
-                    if let Some(SessionChange::Closed { session }) = &txn.session {
-                        self.sessions.remove(*session);
+                    match &txn.session {
+                        Some(SessionChange::Closed { session }) => self.sessions.remove(*session),
+                        // Its client hears of it only now: a slow disk must not use up its time.
+                        Some(SessionChange::Opened { session, .. }) => {
+                            self.sessions.announce(*session, now.mono_ms);
+                        }
+                        None => {}
                     }
                     let zxid = txn.zxid;
                     batch.txns.push(txn);

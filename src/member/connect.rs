@@ -40,7 +40,7 @@ impl Member {
     fn open(&mut self, now: Now, connect: &Connect) {
         let Connect { origin, timeout_ms, .. } = *connect;
         let session = self.sessions.new_id();
-        self.sessions.track(session, timeout_ms, Some(origin), now.mono_ms);
+        self.sessions.track_new(session, timeout_ms, origin, now.mono_ms);
         let stamp = self.own_stamp(now, session);
         let opened = SessionChange::Opened { session, timeout_ms, origin: Some(origin) };
         let change = Change { session: Some(opened), ..Change::default() };

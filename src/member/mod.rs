@@ -231,11 +231,18 @@ impl Member {
 
     fn on_message(&mut self, now: Now, message: ToMember, out: &mut Vec<MemberOutput>) {
         let Some(message) = self.on_quick_message(now, message, out) else { return };
-        if !self.stalled.is_empty() {
-            self.stalled.push_back(message);
-        } else if let Some(message) = self.on_ordered_message(now, message, out) {
-            self.stalled.push_back(message);
+        let waiting =
+            if self.stalled.is_empty() { self.on_ordered_message(now, message, out) } else { Some(message) };
+        let Some(message) = waiting else { return };
+        // Who waits for the log has been heard from all the same.
+        match &message {
+            ToMember::Request(request) => _ = self.sessions.touch(request.session, now.mono_ms),
+            ToMember::Connect(connect) if connect.password_ok => {
+                self.sessions.touch(connect.session, now.mono_ms);
+            }
+            _ => {}
         }
+        self.stalled.push_back(message);
     }
 
     /// Messages that need no room in the log are taken at once; gives back the others.

@@ -15,13 +15,24 @@ pub(super) struct Room {
     segment_bytes: u64,
     /// Asked for and not there yet.
     asked: Vec<(SegmentId, u64)>,
-    /// Of those, the ones that failed; to be asked for again.
-    failed: Vec<(SegmentId, u64)>,
+    /// Of those, the ones that failed.
+    failed: Vec<Failed>,
     retry_at_ms: Option<u64>,
     /// Why the last one failed.
     what: String,
     /// Writes are refused, and the operator was told.
     refusing: bool,
+}
+
+/// A segment that could not be prepared.
+///
+/// Crash story: 1. A segment fails and is asked for again; the disk is slow. 2. A second later it is asked for once
+/// more. 3. The first order is carried out, the segment is used. 4. The second order puts an empty file in its place.
+/// So there is never more than one order for a segment.
+struct Failed {
+    segment: SegmentId,
+    bytes: u64,
+    is_asked_again: bool,
 }
 
 /// May an entry be appended?
@@ -96,7 +107,7 @@ impl Member {
         out: &mut Vec<MemberOutput>,
     ) {
         self.room.asked.retain(|(asked, _)| *asked != segment);
-        self.room.failed.retain(|(failed, _)| *failed != segment);
+        self.room.failed.retain(|failed| failed.segment != segment);
         self.log.on_segment_ready(segment, bytes);
         if self.room.failed.is_empty() {
             self.room.retry_at_ms = None;
@@ -118,16 +129,15 @@ impl Member {
         what: String,
         out: &mut Vec<MemberOutput>,
     ) {
-        let Some(asked) = self.room.asked.iter().find(|(asked, _)| *asked == segment).copied() else {
+        let Some((_, bytes)) = self.room.asked.iter().find(|(asked, _)| *asked == segment).copied() else {
             return;
         };
         if self.room.failed.is_empty() && !no_space {
             out.push(MemberOutput::Notice { text: format!("a log segment cannot be prepared: {what}") });
         }
         self.room.what = what;
-        if !self.room.failed.contains(&asked) {
-            self.room.failed.push(asked);
-        }
+        self.room.failed.retain(|failed| failed.segment != segment);
+        self.room.failed.push(Failed { segment, bytes, is_asked_again: false });
         self.room.retry_at_ms = Some(now.mono_ms + RETRY_MS);
         self.drain_stalled(now, out);
     }
@@ -135,8 +145,10 @@ impl Member {
     pub(super) fn retry_segments(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
         if self.room.retry_at_ms.is_some_and(|at| at <= now.mono_ms) {
             self.room.retry_at_ms = Some(now.mono_ms + RETRY_MS);
-            for (segment, bytes) in &self.room.failed {
-                out.push(MemberOutput::Log(LogOutput::Prepare { segment: *segment, bytes: *bytes }));
+            for failed in self.room.failed.iter_mut().filter(|failed| !failed.is_asked_again) {
+                failed.is_asked_again = true;
+                let (segment, bytes) = (failed.segment, failed.bytes);
+                out.push(MemberOutput::Log(LogOutput::Prepare { segment, bytes }));
             }
         }
     }

@@ -31,6 +31,8 @@ struct Session {
     owner: Option<Origin>,
     /// Its closeSession is proposed or due.
     closing: bool,
+    /// Its client has been told of it, or will be at once. Before, its time does not run.
+    announced: bool,
 }
 
 impl Sessions {
@@ -61,11 +63,35 @@ impl Sessions {
     /// Adds a session with a full timeout: new, or known from before a restart. Ids go on above it.
     pub fn track(&mut self, id: SessionId, timeout_ms: i32, owner: Option<Origin>, now_ms: u64) {
         let deadline_ms = self.deadline(timeout_ms, now_ms);
-        let session = Session { timeout_ms, deadline_ms, filed_ms: deadline_ms, owner, closing: false };
+        let session = Session {
+            timeout_ms,
+            deadline_ms,
+            filed_ms: deadline_ms,
+            owner,
+            closing: false,
+            announced: true,
+        };
         self.table.insert(id, session);
         self.buckets.entry(deadline_ms).or_default().push(id);
         if id.0 >> 56 == self.next_id.0 >> 56 && id.0 >= self.next_id.0 {
             self.next_id = SessionId(id.0.wrapping_add(1));
+        }
+    }
+
+    /// Adds a session whose transaction is still to be committed. Crash story: the disk stalls for longer than a
+    /// timeout; every session that was opened meanwhile would be over before its client hears of it.
+    pub fn track_new(&mut self, id: SessionId, timeout_ms: i32, owner: Origin, now_ms: u64) {
+        self.track(id, timeout_ms, Some(owner), now_ms);
+        if let Some(session) = self.table.get_mut(&id) {
+            session.announced = false;
+        }
+    }
+
+    /// Its transaction is committed: its time runs from now on.
+    pub fn announce(&mut self, id: SessionId, now_ms: u64) {
+        self.touch(id, now_ms);
+        if let Some(session) = self.table.get_mut(&id) {
+            session.announced = true;
         }
     }
 
@@ -151,6 +177,9 @@ impl Sessions {
                 };
                 if session.closing {
                     continue;
+                }
+                if !session.announced {
+                    session.deadline_ms = deadline(self.tick_ms, session.timeout_ms, now_ms);
                 }
                 if session.deadline_ms > due_ms {
                     session.filed_ms = session.deadline_ms;

@@ -1,6 +1,7 @@
 //! What the member says: committed batches are installed, watches fired, answers sent, in this order per transaction,
 //! so that no reply overtakes the events of the change it reflects.
 
+use super::conn::Phase;
 use super::watches::Table;
 use super::{Shard, ShardOutput};
 use crate::ids::{AclId, ConnId, Now, Zxid};
@@ -151,7 +152,8 @@ impl Shard {
             let Some(conn) = self.conns[*slot as usize].as_deref_mut() else { continue };
             let may_read = self.settings.skip_acl
                 || acl.is_none_or(|acl| permission::allows(acl, perms::READ, &conn.identities));
-            if !may_read {
+            // Nothing follows the last answer of a connection.
+            if !may_read || conn.phase == Phase::Closing {
                 continue;
             }
             conn.out.extend_from_slice(&frame);

@@ -1,0 +1,298 @@
+//! The simulator: the member, the shards, the log and recovery as they run in production, under virtual time, with a
+//! disk and sockets in memory. A seed decides everything and replays byte for byte.
+//!
+//! Checked against a model that shares no code with the tree (`model`): every acknowledged write survives every crash,
+//! in order; every reply is what the state at its zxid says, errors, data and Stats included; replies keep the order of
+//! requests and never go back in time, over connections and restarts; a sync brings everything anybody was told
+//! before; every watch event comes exactly when it is due, once, and before the reply that reflects its change;
+//! sessions end after their timeout and not before, and their nodes with them; after all, the trees of all shards and
+//! of the disk are the model's. A flipped byte in the log is refused, never silently lost.
+
+mod actions;
+mod client;
+mod disk;
+mod model;
+mod process;
+mod trace;
+mod watcher;
+mod world;
+
+use crate::member::MemberInput;
+use world::{Conn, World};
+
+/// What became of a seed.
+pub struct Outcome {
+    /// Hash of the whole trace.
+    pub hash: u64,
+    /// Lines of it.
+    pub lines: u64,
+    /// Transactions, crashes, replies, events.
+    pub counts: [u64; 4],
+    /// What went wrong, with the end of the trace.
+    pub failure: Option<(String, Vec<String>)>,
+}
+
+/// Runs one seed. `is_loud` prints the trace.
+pub fn run(seed: u64, is_loud: bool) -> Outcome {
+    let mut world = match World::new(seed, is_loud) {
+        Ok(world) => world,
+        Err(error) => {
+            return Outcome { hash: 0, lines: 0, counts: [0; 4], failure: Some((error, Vec::new())) };
+        }
+    };
+    let failure = live(&mut world).err().map(|error| (error, world.trace.end()));
+    let sum = |of: fn(&client::Client) -> u64| world.clients.iter().map(of).sum();
+    let counts = [
+        world.model.zxid as u64,
+        world.crashes,
+        sum(|client| client.replies),
+        sum(|client| client.events + client.watcher.received),
+    ];
+    Outcome { hash: world.trace.hash(), lines: world.trace.count(), counts, failure }
+}
+
+fn live(world: &mut World) -> Result<(), String> {
+    let steps = 2000 + world.prng.below(4000);
+    for _ in 0..steps {
+        step(world)?;
+    }
+    world.is_calm = true;
+    come_to_rest(world)?;
+    check_end(world)
+}
+
+/// One of the things that can happen.
+fn step(world: &mut World) -> Result<(), String> {
+    let shards = world.process.as_ref().map_or(0, |process| process.seats.len()) as u64;
+    match world.prng.below(1000) {
+        0..200 => act(world),
+        200..340 => with_conn(world, |world, conn| {
+            let count = some_bytes(world);
+            world.deliver_to_server(conn, count);
+            Ok(())
+        }),
+        340..480 => {
+            let count = 1 + world.prng.below(8);
+            world.member_turn(count)
+        }
+        480..580 => {
+            let (shard, count) = (world.prng.below(shards) as usize, 1 + world.prng.below(4) as usize);
+            world.empty_mailbox(shard, count);
+            Ok(())
+        }
+        580..670 => {
+            let shard = world.prng.below(shards) as usize;
+            world.flush_shard(shard);
+            Ok(())
+        }
+        670..740 => with_conn(world, |world, conn| {
+            world.finish_send(conn);
+            Ok(())
+        }),
+        740..830 => with_conn(world, |world, conn| {
+            let count = some_bytes(world);
+            world.deliver_to_client(conn, count)
+        }),
+        830..900 => world.finish_write(),
+        900..925 => {
+            let is_full = world.prng.chance(10);
+            world.finish_prepare(is_full)
+        }
+        925..960 => world.scribe(),
+        960..995 => {
+            if world.prng.chance(97) {
+                let ms = 1 + world.prng.below(30);
+                return world.pass(ms);
+            }
+            // Nothing stays on its way for that long: who was heard from is reported within a quarter of a tick.
+            world.pass(TOUCH_MS)?;
+            for shard in 0..shards as usize {
+                world.flush_shard(shard);
+            }
+            world.member_turn(1000)?;
+            let ms = 1 + world.prng.below(3000);
+            world.pass(ms)
+        }
+        _ => fault(world),
+    }
+}
+
+/// A quarter of the tick.
+const TOUCH_MS: u64 = 25;
+
+fn some_bytes(world: &mut World) -> usize {
+    if world.prng.chance(30) { 1 + world.prng.below(40) as usize } else { usize::MAX }
+}
+
+fn with_conn(
+    world: &mut World,
+    run: impl FnOnce(&mut World, usize) -> Result<(), String>,
+) -> Result<(), String> {
+    // Old ones are mostly closed.
+    let count = world.conns.len().min(12) as u64;
+    if count == 0 {
+        return Ok(());
+    }
+    let conn = world.conns.len() - 1 - world.prng.below(count) as usize;
+    run(world, conn)
+}
+
+/// A client does something.
+fn act(world: &mut World) -> Result<(), String> {
+    let index = world.prng.below(world.clients.len() as u64) as usize;
+    let client = &world.clients[index];
+    if !world.is_calm && client.silent_until_ms > world.now.mono_ms {
+        return Ok(());
+    }
+    match client.conn {
+        None => connect(world, index),
+        Some(_) if client.is_ready() && client.waits_for() < 10 => {
+            world.ask(index, None);
+            Ok(())
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn connect(world: &mut World, client: usize) -> Result<(), String> {
+    let index = world.conns.len();
+    let timeout_ms = world.settings.session_ms as i32;
+    let frame = world.clients[client].connect(index, timeout_ms);
+    world.trace.line(format_args!(
+        "client {client} connects as {:?}",
+        world.clients[client].session.as_ref().map(|session| session.id)
+    ));
+    world.conns.push(Conn {
+        client,
+        to_server: frame.into(),
+        to_client: Default::default(),
+        origin: None,
+        sending: None,
+        is_read: true,
+        closed_by_server: false,
+        closed_by_client: false,
+    });
+    world.accept(index)
+}
+
+/// Something goes wrong.
+fn fault(world: &mut World) -> Result<(), String> {
+    let client = world.prng.below(world.clients.len() as u64) as usize;
+    match world.prng.below(10) {
+        0..2 => world.crash("the power is gone"),
+        2 if world.prng.chance(30) => {
+            let is_writing = world.process.as_ref().is_some_and(|process| !process.writes.is_empty());
+            if is_writing { world.with_member(MemberInput::LogFailed { what: "EIO".into() }) } else { Ok(()) }
+        }
+        3..7 => {
+            if let Some(conn) = world.clients[client].conn {
+                world.trace.line(format_args!("client {client} loses its connection"));
+                world.conns[conn].closed_by_client = true;
+                world.clients[client].disconnect();
+            }
+            Ok(())
+        }
+        _ => {
+            let silence_ms = world.prng.below(2 * world.settings.session_ms);
+            world.clients[client].silent_until_ms = world.now.mono_ms + silence_ms;
+            Ok(())
+        }
+    }
+}
+
+const ROUNDS_MAX: usize = 3000;
+
+/// Without faults everything is answered.
+fn come_to_rest(world: &mut World) -> Result<(), String> {
+    for round in 0..ROUNDS_MAX {
+        let shards = world.process.as_ref().map_or(0, |process| process.seats.len());
+        for conn in 0..world.conns.len() {
+            world.deliver_to_server(conn, usize::MAX);
+        }
+        world.member_turn(1000)?;
+        while world.process.as_ref().is_some_and(|process| !process.writes.is_empty()) {
+            world.finish_write()?;
+        }
+        world.finish_prepare(false)?;
+        world.member_turn(1000)?;
+        for shard in 0..shards {
+            world.empty_mailbox(shard, usize::MAX);
+            world.flush_shard(shard);
+        }
+        for conn in 0..world.conns.len() {
+            world.finish_send(conn);
+            world.deliver_to_client(conn, usize::MAX)?;
+        }
+        world.scribe()?;
+        // A segment that was refused is asked for again in time.
+        if round % 20 == 19 {
+            world.pass(60)?;
+        }
+        let waits = world.clients.iter().any(|client| client.conn.is_some() && client.waits_for() > 0);
+        let is_quiet = world.conns.iter().all(|conn| {
+            conn.sending.is_none() && (conn.to_client.is_empty() || world.clients[conn.client].conn.is_none())
+        });
+        let is_idle = world.process.as_ref().is_some_and(process::Process::is_idle);
+        if is_idle && is_quiet && !waits {
+            return Ok(());
+        }
+    }
+    let waiting: Vec<_> = world.clients.iter().map(|client| (client.id, client.waits_for())).collect();
+    Err(format!("it does not come to rest; clients wait for {waiting:?}"))
+}
+
+fn check_end(world: &mut World) -> Result<(), String> {
+    let model = &world.model;
+    for client in &mut world.clients {
+        let settled = if client.conn.is_some() { client.watcher.is_settled(model) } else { Ok(()) };
+        settled.map_err(|error| format!("client {} at the end: {error}", client.id))?;
+    }
+    let seats = &world.process.as_ref().ok_or("no process")?.seats;
+    for (index, seat) in seats.iter().enumerate() {
+        world.compare(&format!("the tree of shard {index}"), seat.shard.tree())?;
+    }
+    world.with_member(MemberInput::Stop)?;
+    world.member_turn(0)?;
+    if !world.process.as_ref().is_some_and(|process| process.is_stopped) {
+        return Err("the member does not stop".into());
+    }
+    let mut disk = world.disk.clone();
+    let (_, restorer, recovered) = world.recover(&mut disk, false)?;
+    if recovered.last_zxid.0 != world.model.zxid {
+        return Err(format!(
+            "after an orderly stop {} is recovered: {:?}",
+            recovered.last_zxid, recovered.discarded
+        ));
+    }
+    let log = world.settings.log_start(&recovered);
+    let state = restorer.finish(recovered, log, Vec::new());
+    world.compare("the tree on the disk", state.store.tree())?;
+    damage(world)
+}
+
+/// Flips a byte in the older half of the newest segment: that it was durable is known from later frames, so the start
+/// is refused, unless the byte says nothing or a snapshot covers it.
+fn damage(world: &mut World) -> Result<(), String> {
+    let mut disk = world.disk.clone();
+    let Some((segment, file)) = disk.segments.iter_mut().next_back() else { return Ok(()) };
+    let used = file.iter().rposition(|byte| *byte != 0).unwrap_or(0) / 2;
+    if used < 4096 {
+        return Ok(());
+    }
+    let at = world.prng.below(used as u64) as usize;
+    let flip = 1 << world.prng.below(8);
+    file[at] ^= flip;
+    world.trace.line(format_args!("segment {}: byte {at} is flipped by {flip:#x}", segment.0));
+    let last = world.model.zxid;
+    match world.recover(&mut disk, false) {
+        Ok((_, _, recovered)) if recovered.last_zxid.0 == last => Ok(()),
+        Ok((_, _, recovered)) => Err(format!(
+            "a damaged log is taken for a torn one: {} instead of {last:#x} is recovered ({:?})",
+            recovered.last_zxid, recovered.discarded
+        )),
+        Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,457 @@
+//! The process: the production state machines and what lies between them. Drives them as the real driver does: a batch
+//! is queued for every shard before anybody can answer, and a shard empties its mailbox before it looks at bytes.
+
+use super::disk::Write;
+use super::world::World;
+use crate::ids::{ConnId, FrameSeq, Origin, SessionId, ShardId, Zxid};
+use crate::log::{LogOutput, LogStart, Recovered};
+use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, RecoveredState};
+use crate::mesh::{Batch, ToMember, ToShard};
+use crate::prng::Prng;
+use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
+use crate::tree::image::{self, ImageOptions};
+use crate::tree::permission::DigestSettings;
+use crate::tree::{OwnerRules, StoreSettings, Tree};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What differs from world to world.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    seed: u64,
+    shards: u16,
+    segment_bytes: u64,
+    snapshot_txns: u64,
+    snapshots_kept: Option<usize>,
+    pub session_ms: u64,
+    outstanding_max: usize,
+    log_id: u128,
+}
+
+const BLOCK: u64 = 4096;
+const RULES: OwnerRules = OwnerRules { extended_types: true, emulate_353: false };
+
+impl Settings {
+    /// Anything that is allowed.
+    pub fn draw(prng: &mut Prng, seed: u64) -> Settings {
+        Settings {
+            seed,
+            shards: 1 + prng.below(4) as u16,
+            segment_bytes: BLOCK * (24 + prng.below(60)),
+            snapshot_txns: [10, 40, 150, 100_000][prng.below(4) as usize],
+            snapshots_kept: [None, Some(1), Some(3)][prng.below(3) as usize],
+            session_ms: 400 + prng.below(3000),
+            outstanding_max: [2, 1000][prng.below(2) as usize],
+            log_id: u128::from(prng.next_u64()) << 64 | u128::from(seed),
+        }
+    }
+
+    /// Of the member's data.
+    pub fn store(&self) -> StoreSettings {
+        StoreSettings { hash_seed: self.seed, rules: RULES, digest_enabled: true, enforce_quota: false }
+    }
+
+    /// Where the log goes on.
+    pub fn log_start(&self, recovered: &Recovered) -> LogStart {
+        LogStart {
+            log_id: recovered.log_id.unwrap_or(self.log_id),
+            segment: recovered.next_segment,
+            frame: recovered.next_frame.max(FrameSeq(1)),
+            last_zxid: recovered.last_zxid,
+            segment_bytes: self.segment_bytes,
+        }
+    }
+
+    fn member(&self) -> MemberSettings {
+        MemberSettings {
+            shards: self.shards,
+            tick_ms: 100,
+            seed: self.seed,
+            owner_rules: RULES,
+            snapshot_txns: Some(self.snapshot_txns),
+            snapshots_kept: self.snapshots_kept,
+            connections_per_address_max: 0,
+            container_check_ms: 300,
+            ..MemberSettings::default()
+        }
+    }
+
+    fn shard(&self, shard: u16) -> ShardSettings {
+        ShardSettings {
+            shard: ShardId(shard),
+            hash_seed: self.seed,
+            rules: RULES,
+            tick_ms: 100,
+            min_session_timeout_ms: 200,
+            max_session_timeout_ms: 10_000,
+            frame_bytes_max: 1 << 20,
+            skip_acl: false,
+            digest: DigestSettings::default(),
+            four_letter_words: None,
+            sessionless_timeout_ms: 2000,
+            enforced_schemes: None,
+            outstanding_max: self.outstanding_max,
+            environment: String::new(),
+        }
+    }
+}
+
+/// One shard and what is on its way to and from it.
+pub struct Seat {
+    pub shard: Shard,
+    pub mailbox: VecDeque<ToShard>,
+    pub to_member: VecDeque<ToMember>,
+    /// Of each connection slot, its generation and whether it is in use.
+    slots: Vec<(u32, bool)>,
+}
+
+enum Order {
+    Batch(Arc<Batch>),
+    Snapshot { zxid: Zxid, digest: Option<(Zxid, u64)>, sessions: Vec<(SessionId, i32)>, keep: Option<usize> },
+}
+
+/// A running process.
+pub struct Process {
+    pub member: Member,
+    pub seats: Vec<Seat>,
+    scribe: Tree,
+    orders: VecDeque<Order>,
+    pub writes: Vec<Write>,
+    pub prepares: VecDeque<(crate::ids::SegmentId, u64)>,
+    /// Who asked what: the session of each request on its way.
+    asked: BTreeMap<(Origin, i32), SessionId>,
+    accepted: BTreeMap<u64, usize>,
+    by_origin: BTreeMap<Origin, usize>,
+    pub is_stopped: bool,
+}
+
+/// A bound on every mailbox; far above what a few clients can fill.
+const MAILBOX_MAX: usize = 20_000;
+
+impl Process {
+    pub fn new(settings: &Settings, state: RecoveredState) -> Process {
+        let tree = state.store.tree();
+        let seats = (0..settings.shards)
+            .map(|shard| Seat {
+                shard: Shard::new(settings.shard(shard), tree.clone()),
+                mailbox: VecDeque::new(),
+                to_member: VecDeque::new(),
+                slots: Vec::new(),
+            })
+            .collect();
+        let scribe = tree.without_index();
+        Process {
+            member: Member::new(settings.member(), state),
+            seats,
+            scribe,
+            orders: VecDeque::new(),
+            writes: Vec::new(),
+            prepares: VecDeque::new(),
+            asked: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            by_origin: BTreeMap::new(),
+            is_stopped: false,
+        }
+    }
+
+    /// Nothing is on its way inside.
+    pub fn is_idle(&self) -> bool {
+        let quiet =
+            |seat: &Seat| seat.mailbox.is_empty() && seat.to_member.is_empty() && !seat.shard.has_work();
+        self.seats.iter().all(quiet)
+            && self.writes.is_empty()
+            && self.orders.is_empty()
+            && self.prepares.is_empty()
+    }
+}
+
+impl World {
+    fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("a process runs")
+    }
+
+    /// One input for the member and whatever follows from it at once.
+    pub fn with_member(&mut self, input: MemberInput) -> Result<(), String> {
+        let now = self.now;
+        let mut out = Vec::new();
+        self.process().member.step(now, input, &mut out);
+        self.carry_out_member(out)
+    }
+
+    /// The member takes messages, then ends its turn.
+    pub fn member_turn(&mut self, at_most: u64) -> Result<(), String> {
+        let now = self.now;
+        let mut out = Vec::new();
+        for _ in 0..at_most {
+            let World { prng, process, .. } = self;
+            let process = process.as_mut().expect("a process runs");
+            let waiting: Vec<usize> =
+                (0..process.seats.len()).filter(|seat| !process.seats[*seat].to_member.is_empty()).collect();
+            if waiting.is_empty() || !process.member.is_accepting() {
+                break;
+            }
+            let seat = waiting[prng.below(waiting.len() as u64) as usize];
+            let message = process.seats[seat].to_member.pop_front().expect("it waits");
+            process.member.step(now, MemberInput::FromShard(message), &mut out);
+        }
+        self.process().member.flush(now, &mut out);
+        self.carry_out_member(out)
+    }
+
+    fn carry_out_member(&mut self, out: Vec<MemberOutput>) -> Result<(), String> {
+        for output in out {
+            let Some(process) = &mut self.process else { return Ok(()) };
+            match output {
+                MemberOutput::ToShard(shard, message) => {
+                    process.seats[shard.0 as usize].mailbox.push_back(message)
+                }
+                MemberOutput::Broadcast(message) => {
+                    if let ToShard::Committed(batch) = &message {
+                        process.orders.push_back(Order::Batch(Arc::clone(batch)));
+                        let asked = std::mem::take(&mut process.asked);
+                        self.on_batch(batch, &asked)?;
+                        self.process().asked = asked;
+                    }
+                    let process = self.process();
+                    process.seats.iter_mut().for_each(|seat| seat.mailbox.push_back(message.clone()));
+                    if process.seats.iter().any(|seat| seat.mailbox.len() > MAILBOX_MAX) {
+                        return Err("a mailbox grows without bound".into());
+                    }
+                }
+                MemberOutput::Assign { token, shard } => self.assign(token, shard),
+                MemberOutput::Refuse { token, .. } => {
+                    let index = process.accepted.remove(&token).expect("it was accepted");
+                    self.conns[index].closed_by_server = true;
+                }
+                MemberOutput::Log(LogOutput::Write { segment, offset, buffer, token }) => {
+                    process.writes.push(Write { segment, offset, buffer, token });
+                }
+                MemberOutput::Log(LogOutput::Prepare { segment, bytes }) => {
+                    process.prepares.push_back((segment, bytes))
+                }
+                MemberOutput::Log(LogOutput::Release { segment }) => self.disk.release(segment),
+                MemberOutput::Log(LogOutput::Close { .. }) => {}
+                MemberOutput::Snapshot { zxid, digest, sessions, keep } => {
+                    process.orders.push_back(Order::Snapshot { zxid, digest, sessions, keep });
+                }
+                MemberOutput::Notice { text } => self.trace.line(format_args!("notice: {text}")),
+                MemberOutput::Stopped => process.is_stopped = true,
+                MemberOutput::Fatal { what } => {
+                    self.trace.line(format_args!("fatal: {what}"));
+                    return self.crash("the member gave up");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A client's connection reaches the server.
+    pub fn accept(&mut self, conn: usize) -> Result<(), String> {
+        let process = self.process();
+        let token = conn as u64;
+        process.accepted.insert(token, conn);
+        self.with_member(MemberInput::Accepted { address: [127, 0, 0, 1].into(), token })
+    }
+
+    fn assign(&mut self, token: u64, shard: ShardId) {
+        let process = self.process.as_mut().expect("a process runs");
+        let index = process.accepted.remove(&token).expect("it was accepted");
+        let seat = &mut process.seats[shard.0 as usize];
+        let slot = seat.slots.iter().position(|(_, used)| !used).unwrap_or(seat.slots.len());
+        if slot == seat.slots.len() {
+            seat.slots.push((0, false));
+        }
+        seat.slots[slot].1 = true;
+        let id = ConnId { slot: slot as u32, generation: seat.slots[slot].0 };
+        let origin = Origin { shard, conn: id };
+        process.by_origin.insert(origin, index);
+        self.conns[index].origin = Some(origin);
+        let peer = ([127, 0, 0, 1], 1000 + index as u16).into();
+        self.with_shard(shard.0 as usize, ShardInput::Accepted { conn: id, peer });
+    }
+
+    /// One input for a shard, after everything in its mailbox, and what it wants at once.
+    pub fn with_shard(&mut self, shard: usize, input: ShardInput<'_>) {
+        self.empty_mailbox(shard, usize::MAX);
+        let now = self.now;
+        let mut out = Vec::new();
+        self.process().seats[shard].shard.step(now, input, &mut out);
+        self.carry_out_shard(shard, out);
+    }
+
+    /// A shard takes messages of the member.
+    pub fn empty_mailbox(&mut self, shard: usize, at_most: usize) {
+        let now = self.now;
+        let mut out = Vec::new();
+        let seat = &mut self.process().seats[shard];
+        for _ in 0..at_most.min(seat.mailbox.len()) {
+            let message = seat.mailbox.pop_front().expect("it is counted");
+            seat.shard.step(now, ShardInput::FromMember(message), &mut out);
+        }
+        self.carry_out_shard(shard, out);
+    }
+
+    /// A shard ends its turn.
+    pub fn flush_shard(&mut self, shard: usize) {
+        let now = self.now;
+        let mut out = Vec::new();
+        self.process().seats[shard].shard.flush(now, &mut out);
+        self.carry_out_shard(shard, out);
+    }
+
+    fn carry_out_shard(&mut self, shard: usize, out: Vec<ShardOutput>) {
+        let shard_id = ShardId(shard as u16);
+        for output in out {
+            let process = self.process.as_mut().expect("a process runs");
+            // As in the backends, a connection that has just gone takes no orders any more.
+            let find =
+                |process: &Process, conn| process.by_origin.get(&Origin { shard: shard_id, conn }).copied();
+            match output {
+                ShardOutput::Send { conn, buffer } => {
+                    let Some(index) = find(process, conn) else { continue };
+                    assert!(self.conns[index].sending.is_none(), "one send per connection");
+                    self.conns[index].sending = Some(buffer);
+                }
+                ShardOutput::Receive { conn, on } => {
+                    let Some(index) = find(process, conn) else { continue };
+                    self.conns[index].is_read = on;
+                }
+                ShardOutput::Close { conn } => {
+                    let origin = Origin { shard: shard_id, conn };
+                    let Some(index) = process.by_origin.remove(&origin) else { continue };
+                    process.seats[shard].slots[conn.slot as usize] = (conn.generation + 1, false);
+                    let conn = &mut self.conns[index];
+                    conn.to_client.extend(conn.sending.take().unwrap_or_default());
+                    conn.origin = None;
+                    conn.closed_by_server = true;
+                }
+                ShardOutput::ToMember(message) => {
+                    if let ToMember::Request(request) = &message {
+                        process.asked.insert((request.origin, request.xid), request.session);
+                    }
+                    process.seats[shard].to_member.push_back(message);
+                }
+            }
+        }
+    }
+
+    /// The server takes in bytes of a client, or its end.
+    pub fn deliver_to_server(&mut self, index: usize, at_most: usize) {
+        let now = self.now;
+        let conn = &mut self.conns[index];
+        let Some(origin) = conn.origin else { return };
+        if conn.to_server.is_empty() || conn.closed_by_client {
+            if conn.closed_by_client {
+                self.end_of_client(index, origin);
+            }
+            return;
+        }
+        if !conn.is_read {
+            return;
+        }
+        let count = at_most.min(conn.to_server.len());
+        let bytes: Vec<u8> = conn.to_server.drain(..count).collect();
+        let client = &self.clients[conn.client];
+        if let Some(session) =
+            client.session.as_ref().filter(|_| client.is_ready() && client.conn == Some(index))
+        {
+            self.heard.entry(session.id).or_default().push(now.mono_ms);
+        }
+        self.with_shard(origin.shard.0 as usize, ShardInput::Received { conn: origin.conn, bytes: &bytes });
+    }
+
+    fn end_of_client(&mut self, index: usize, origin: Origin) {
+        let is_reset = self.prng.chance(50);
+        let shard = origin.shard.0 as usize;
+        if !is_reset {
+            return self.with_shard(shard, ShardInput::Ended { conn: origin.conn });
+        }
+        let process = self.process();
+        process.by_origin.remove(&origin);
+        process.seats[shard].slots[origin.conn.slot as usize] = (origin.conn.generation + 1, false);
+        self.conns[index].origin = None;
+        self.conns[index].closed_by_server = true;
+        self.with_shard(shard, ShardInput::Closed { conn: origin.conn });
+    }
+
+    /// The send in flight arrives.
+    pub fn finish_send(&mut self, index: usize) {
+        let conn = &mut self.conns[index];
+        let (Some(origin), Some(mut buffer)) = (conn.origin, conn.sending.take()) else { return };
+        conn.to_client.extend(buffer.drain(..));
+        self.with_shard(origin.shard.0 as usize, ShardInput::Sent { conn: origin.conn, buffer });
+    }
+
+    /// One of the log writes in flight is durable.
+    pub fn finish_write(&mut self) -> Result<(), String> {
+        let World { process, prng, disk, .. } = self;
+        let process = process.as_mut().expect("a process runs");
+        if process.writes.is_empty() {
+            return Ok(());
+        }
+        let write = process.writes.swap_remove(prng.below(process.writes.len() as u64) as usize);
+        disk.complete(&write);
+        self.with_member(MemberInput::LogWritten { token: write.token, buffer: write.buffer })
+    }
+
+    /// A segment is prepared, or cannot be.
+    pub fn finish_prepare(&mut self, is_full: bool) -> Result<(), String> {
+        let Some((segment, bytes)) = self.process().prepares.pop_front() else { return Ok(()) };
+        if is_full {
+            self.may_refuse = true;
+            let what = "no space left".to_string();
+            return self.with_member(MemberInput::SegmentFailed { segment, no_space: true, what });
+        }
+        self.disk.prepare(segment, bytes);
+        self.with_member(MemberInput::SegmentReady { segment, bytes })
+    }
+
+    /// The scribe carries out its next order.
+    pub fn scribe(&mut self) -> Result<(), String> {
+        let process = self.process.as_mut().expect("a process runs");
+        match process.orders.pop_front() {
+            Some(Order::Batch(batch)) => {
+                for committed in &batch.txns {
+                    committed.effects.iter().for_each(|effect| process.scribe.install(effect));
+                    process.scribe.set_applied(committed.zxid);
+                }
+                Ok(())
+            }
+            Some(Order::Snapshot { zxid, digest, sessions, keep }) => {
+                let tree = &process.scribe;
+                assert!(tree.applied() == zxid, "the batches up to the snapshot came before it");
+                let mut bytes = Vec::new();
+                image::write(tree, &sessions, digest, zxid, &ImageOptions::default(), &mut bytes)
+                    .map_err(|error| error.to_string())?;
+                let length = bytes.len() as u64;
+                self.disk.snapshots.insert(zxid, bytes);
+                while keep.is_some_and(|keep| self.disk.snapshots.len() > keep) {
+                    self.disk.snapshots.pop_first();
+                }
+                self.trace.line(format_args!("snapshot {zxid}: {length} bytes"));
+                self.with_member(MemberInput::SnapshotDone { zxid, bytes: length })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Time passes; whoever waits for it is told.
+    pub fn pass(&mut self, ms: u64) -> Result<(), String> {
+        self.now.mono_ms += ms;
+        if ms > 30 {
+            self.trace.line(format_args!("{ms} ms pass: {}", self.now.mono_ms));
+        }
+        self.now.wall_ms += ms as i64;
+        let now = self.now.mono_ms;
+        let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now);
+        if is_due(self.process().member.next_timeout()) {
+            self.with_member(MemberInput::Tick)?;
+        }
+        for shard in 0..self.process().seats.len() {
+            if is_due(self.process().seats[shard].shard.next_timeout()) {
+                self.with_shard(shard, ShardInput::Tick);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,330 @@
+//! The world of one seed: the member and the shards of a process, mailboxes, sockets, a disk and clients. Which of the
+//! things that can happen happens next, and everything about it, is drawn from the seed.
+
+use super::actions::Action;
+use super::client::{
+    BASE, Client, Facts, Results, SESSION_EXPIRED, SESSION_MOVED, UNKNOWN_SESSION, owner_matches,
+};
+use super::disk::Disk;
+use super::model::{Expected, Model};
+use super::process::{Process, Settings};
+use super::trace::Trace;
+use crate::ids::{Now, Origin, SessionId, Zxid};
+use crate::log::recover;
+use crate::member::{MemberInput, Restorer};
+use crate::mesh::{Batch, Committed, SessionChange};
+use crate::prng::Prng;
+use crate::tree::image::{self, ImageOptions};
+use crate::tree::{Effect, Store, Tree};
+use crate::wire::Txn;
+use crate::wire::txn::decode_entry;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A socket between a client and the server.
+pub struct Conn {
+    pub client: usize,
+    pub to_server: VecDeque<u8>,
+    pub to_client: VecDeque<u8>,
+    /// Where it lives in the process; None before it is assigned and after its end.
+    pub origin: Option<Origin>,
+    /// The send in flight.
+    pub sending: Option<Vec<u8>>,
+    pub is_read: bool,
+    pub closed_by_server: bool,
+    pub closed_by_client: bool,
+}
+
+/// Everything.
+pub struct World {
+    pub prng: Prng,
+    pub now: Now,
+    pub trace: Trace,
+    pub disk: Disk,
+    pub process: Option<Process>,
+    pub conns: Vec<Conn>,
+    pub clients: Vec<Client>,
+    pub model: Model,
+    pub results: Results,
+    pub sent: BTreeMap<(SessionId, i32), Action>,
+    /// When something of each session arrived.
+    pub heard: BTreeMap<SessionId, Vec<u64>>,
+    pub acknowledged: i64,
+    pub may_refuse: bool,
+    pub settings: Settings,
+    pub crashes: u64,
+    /// No faults any more: everything must come to rest.
+    pub is_calm: bool,
+}
+
+/// How long a shard's word that a session was heard from may be on its way here; far less in production.
+const MESSAGES_MS: u64 = 250;
+
+impl World {
+    /// A world as the seed wants it, with a running, empty server.
+    pub fn new(seed: u64, is_loud: bool) -> Result<World, String> {
+        let mut prng = Prng::new(seed);
+        let settings = Settings::draw(&mut prng, seed);
+        let clients = (0..2 + prng.below(4) as usize).map(Client::new).collect();
+        let mut world = World {
+            prng,
+            now: Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 },
+            trace: Trace::new(is_loud),
+            disk: Disk::default(),
+            process: None,
+            conns: Vec::new(),
+            clients,
+            model: Model::new(),
+            results: Results::new(),
+            sent: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            acknowledged: 0,
+            may_refuse: false,
+            settings,
+            crashes: 0,
+            is_calm: false,
+        };
+        world.trace.line(format_args!("seed {seed}: {:?}", world.settings));
+        world.start()?;
+        Ok(world)
+    }
+
+    /// Recovers from the disk and starts a process.
+    pub fn start(&mut self) -> Result<(), String> {
+        let (snapshot, restorer, recovered) = self.recover(&mut self.disk.clone(), true)?;
+        for segment in &recovered.unused {
+            self.disk.segments.remove(segment);
+        }
+        if restorer.mismatches() > 0 {
+            return Err("a digest in the log does not fit its tree".into());
+        }
+        let last = recovered.last_zxid;
+        self.trace
+            .line(format_args!("start: snapshot {snapshot:?}, {} transactions, last {last}", recovered.txns));
+        let log = self.settings.log_start(&recovered);
+        let state = restorer.finish(recovered, log, self.disk.snapshots.keys().copied().collect());
+        if last.0 < self.acknowledged || last.0 != self.model.zxid {
+            return Err(format!(
+                "recovered up to {last}; {:#x} was acknowledged, {:#x} committed",
+                self.acknowledged, self.model.zxid
+            ));
+        }
+        self.compare("the recovered tree", state.store.tree())?;
+        let sessions: BTreeMap<SessionId, i32> = state.sessions.iter().copied().collect();
+        if sessions != self.model.sessions {
+            return Err(format!("recovered sessions {sessions:?}, the model has {:?}", self.model.sessions));
+        }
+        self.heard = sessions.keys().map(|session| (*session, vec![self.now.mono_ms])).collect();
+        self.process = Some(Process::new(&self.settings, state));
+        self.with_member(MemberInput::Start)
+    }
+
+    /// Reads the disk. `learn`: transactions that were durable but never told anybody become part of the model.
+    pub fn recover(
+        &mut self,
+        disk: &mut Disk,
+        learn: bool,
+    ) -> Result<(Option<Zxid>, Restorer, crate::log::Recovered), String> {
+        let settings = self.settings.store();
+        let mut newest = None;
+        let (mut store, mut sessions) = (Store::new(settings), BTreeMap::new());
+        if let Some((zxid, bytes)) = disk.snapshots.last_key_value() {
+            let empty = Tree::empty(settings.hash_seed, settings.rules);
+            let image = image::read(&mut &bytes[..], empty, &ImageOptions::default())
+                .map_err(|error| format!("snapshot {zxid}: {error}"))?;
+            store = Store::from_tree(settings, image.tree);
+            store.set_applied(*zxid);
+            if image.digest != store.digest().map(|digest| (*zxid, digest)) {
+                return Err(format!("snapshot {zxid} carries the digest {:x?}", image.digest));
+            }
+            sessions = image.sessions.into_iter().collect();
+            newest = Some(*zxid);
+        }
+        let mut restorer = Restorer::new(store, sessions);
+        let mut entries: Vec<Vec<u8>> = Vec::new();
+        let recovered = recover(disk, newest.unwrap_or(Zxid::ZERO), &mut |entry| {
+            entries.push(entry.to_vec());
+            restorer.replay(entry)
+        });
+        let recovered = recovered.map_err(|error| error.to_string())?;
+        if learn {
+            for entry in &entries {
+                self.learn(entry)?;
+            }
+        }
+        Ok((newest, restorer, recovered))
+    }
+
+    /// An entry of the log that the model may not know yet.
+    fn learn(&mut self, entry: &[u8]) -> Result<(), String> {
+        let (header, txn, _) = decode_entry(entry).map_err(|error| error.to_string())?;
+        let zxid = header.zxid.0;
+        if zxid <= self.model.zxid {
+            return Ok(());
+        }
+        self.model.begin(zxid)?;
+        let err = if let Txn::Error { err } = txn { err } else { 0 };
+        match (&txn, self.sent.get(&(header.session, header.cxid)).cloned()) {
+            (Txn::CreateSession { timeout_ms }, _) => {
+                _ = self.model.sessions.insert(header.session, *timeout_ms)
+            }
+            (Txn::CloseSession { .. }, _) => self.model.close(header.session),
+            (_, Some(action)) => _ = self.execute((header.session, header.cxid), &action, err)?,
+            (Txn::Delete { path, .. }, None) => self.model.collect(path)?,
+            (txn, None) => return Err(format!("nobody asked for {header:?} {txn:?}")),
+        }
+        self.model.end();
+        self.trace.line(format_args!("learned {zxid:#x} {:?}", header.op));
+        Ok(())
+    }
+
+    /// A write of a client takes effect in the model; the server's verdict must be the same.
+    fn execute(&mut self, key: (SessionId, i32), action: &Action, err: i32) -> Result<(), String> {
+        let is_live = self.model.sessions.contains_key(&key.0);
+        let expected = match err {
+            // Its end may only be proposed yet, but then it has a lower zxid and the model knows.
+            SESSION_EXPIRED | UNKNOWN_SESSION if !is_live => Expected::Error(err),
+            SESSION_MOVED => Expected::Error(err),
+            0 if !is_live && matches!(action, Action::Multi(_)) => Expected::Multi(Err((0, SESSION_EXPIRED))),
+            _ if !is_live => return Err(format!("{action:?} of the ended session {} took effect", key.0)),
+            _ => self.model.execute(key.0, action),
+        };
+        let due = match &expected {
+            Expected::Error(error) => *error,
+            Expected::Multi(Err((_, error))) if err != 0 => *error,
+            _ => 0,
+        };
+        if due != err {
+            return Err(format!(
+                "{action:?} (xid {}) of {} ended with {err}, due is {expected:?}",
+                key.1, key.0
+            ));
+        }
+        if self.results.insert(key, (self.model.zxid, expected)).is_some() {
+            return Err(format!("{action:?} (xid {}) of {} took effect twice", key.1, key.0));
+        }
+        Ok(())
+    }
+
+    /// What the member says is committed.
+    pub fn on_batch(
+        &mut self,
+        batch: &Batch,
+        sessions: &BTreeMap<(Origin, i32), SessionId>,
+    ) -> Result<(), String> {
+        for committed in &batch.txns {
+            self.model.begin(committed.zxid.0)?;
+            self.on_committed(committed, sessions)?;
+            self.model.end();
+        }
+        Ok(())
+    }
+
+    fn on_committed(
+        &mut self,
+        committed: &Committed,
+        sessions: &BTreeMap<(Origin, i32), SessionId>,
+    ) -> Result<(), String> {
+        let Committed { zxid, effects, answer, session } = committed;
+        self.trace.line(format_args!("committed {zxid}: {} effects, {session:?}", effects.len()));
+        if let Some((origin, answer)) = answer {
+            let session = *sessions.get(&(*origin, answer.xid)).ok_or("an answer to nobody")?;
+            let key = (session, answer.xid);
+            let action = self.sent.get(&key).cloned().ok_or_else(|| format!("{key:?} was never sent"))?;
+            return self.execute(key, &action, answer.err);
+        }
+        match (session, &effects[..]) {
+            (Some(SessionChange::Opened { session, timeout_ms, .. }), []) => {
+                self.model.sessions.insert(*session, *timeout_ms);
+                self.heard.insert(*session, vec![self.now.mono_ms]);
+                Ok(())
+            }
+            (Some(SessionChange::Closed { session }), _) => {
+                let timeout_ms = *self.model.sessions.get(session).ok_or("an unknown session ended")?;
+                // The end was decided some time ago; since then its client may have come back, too late.
+                let mut heard = self.heard.remove(session).unwrap_or_default();
+                heard.push(self.now.mono_ms);
+                let allowed_ms = (timeout_ms as u64).saturating_sub(MESSAGES_MS);
+                if heard.windows(2).all(|pair| pair[1] - pair[0] < allowed_ms) {
+                    return Err(format!(
+                        "{session} ended before its {timeout_ms} ms; it was heard at {heard:?}"
+                    ));
+                }
+                self.model.close(*session);
+                Ok(())
+            }
+            (None, [Effect::Delete { node, .. }]) => self.model.collect(node.path()),
+            other => Err(format!("nobody asked for {other:?}")),
+        }
+    }
+
+    /// A tree must hold what the model holds.
+    pub fn compare(&self, what: &str, tree: &Tree) -> Result<(), String> {
+        let mut count = 0;
+        for (slot, node) in tree.nodes() {
+            // Sequential nodes may stand beside the base.
+            if !node.path().starts_with(BASE) {
+                continue;
+            }
+            count += 1;
+            let item = self.model.nodes.get(node.path()).ok_or_else(|| format!("{what} has {node:?}"))?;
+            let got = super::model::without_times(tree.stat(slot));
+            let is_same = got == super::model::stat(item)
+                && node.data() == Some(&item.data)
+                && owner_matches(item.kind, node.head().owner);
+            if !is_same {
+                return Err(format!("{what} has {node:?} {got:?}, the model {item:?}"));
+            }
+        }
+        let due = self.model.nodes.len() - 1;
+        if count == due { Ok(()) } else { Err(format!("{what} has {count} nodes, the model {due}")) }
+    }
+
+    /// The process dies, and with it whatever was not durable.
+    pub fn crash(&mut self, why: &str) -> Result<(), String> {
+        self.trace.line(format_args!("crash: {why}"));
+        self.crashes += 1;
+        let Some(process) = self.process.take() else { return Ok(()) };
+        self.disk.crash(process.writes, &mut self.prng);
+        for conn in &mut self.conns {
+            conn.closed_by_server = true;
+            conn.to_client.clear();
+        }
+        for client in &mut self.clients {
+            client.disconnect();
+        }
+        self.conns.clear();
+        self.start()
+    }
+
+    /// A client takes in what has arrived, or some of it.
+    pub fn deliver_to_client(&mut self, index: usize, at_most: usize) -> Result<(), String> {
+        let conn = &mut self.conns[index];
+        let count = at_most.min(conn.to_client.len());
+        let bytes: Vec<u8> = conn.to_client.drain(..count).collect();
+        let is_over = conn.to_client.is_empty() && conn.closed_by_server;
+        let World { clients, model, results, sent, acknowledged, may_refuse, .. } = self;
+        let client = &mut clients[self.conns[index].client];
+        if client.conn != Some(index) {
+            return Ok(());
+        }
+        let mut facts = Facts { model, results, sent, acknowledged: *acknowledged, may_refuse: *may_refuse };
+        client.receive(&bytes, &mut facts)?;
+        *acknowledged = (*acknowledged).max(client.seen);
+        if is_over {
+            client.disconnect();
+        }
+        Ok(())
+    }
+
+    /// A client sends its next request.
+    pub fn ask(&mut self, client: usize, action: Option<Action>) {
+        let World { clients, model, results, sent, acknowledged, may_refuse, prng, .. } = self;
+        let client = &mut clients[client];
+        let Some(conn) = client.conn else { return };
+        let action = action.unwrap_or_else(|| client.choose(prng));
+        self.trace.line(format_args!("client {} asks {}", client.id, action.summary()));
+        let mut facts = Facts { model, results, sent, acknowledged: *acknowledged, may_refuse: *may_refuse };
+        let frame = client.ask(action, &mut facts);
+        self.conns[conn].to_server.extend(frame);
+    }
+}
