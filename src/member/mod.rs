@@ -91,6 +91,9 @@ pub struct Member {
     admission: Admission,
     snapshots: Snapshots,
     asks: Asks,
+    /// Crash story: the log waits for a segment for longer than a timeout; who pings meanwhile is not heard, because no
+    /// messages are taken. So nobody expires then, nor in the tick after, in which their messages are taken.
+    no_expiry_before_ms: u64,
     /// When containers and TTL nodes are looked at next.
     collect_at_ms: Option<u64>,
     /// (zxid, digest) of every 128th transaction, the newest last, for `hash`.
@@ -147,6 +150,7 @@ impl Member {
             ),
             snapshots: Snapshots::new(&settings, snapshots, txns_since_snapshot),
             asks: Asks::new(settings.shards),
+            no_expiry_before_ms: 0,
             collect_at_ms: None,
             digests: VecDeque::new(),
             started_ms: 0,
@@ -190,7 +194,8 @@ impl Member {
         if !matches!(self.phase, Phase::Running) {
             return None;
         }
-        let timers = [self.sessions.next_timeout_ms(), self.collect_at_ms, self.room.retry_at_ms()];
+        let expiry = self.sessions.next_timeout_ms().map(|due| due.max(self.no_expiry_before_ms));
+        let timers = [expiry, self.collect_at_ms, self.room.retry_at_ms()];
         timers.into_iter().flatten().min()
     }
 
@@ -200,6 +205,12 @@ impl Member {
         self.stalled.is_empty()
             && self.pending.len() < OUTSTANDING_TXNS_MAX
             && self.pending_bytes < OUTSTANDING_BYTES_MAX
+    }
+
+    fn postpone_expiry(&mut self, now: Now) {
+        if !self.is_accepting() {
+            self.no_expiry_before_ms = now.mono_ms + self.settings.tick_ms;
+        }
     }
 
     /// The last transaction given out.
@@ -315,7 +326,10 @@ impl Member {
         if self.phase != Phase::Running {
             return;
         }
-        self.sessions.expire(now.mono_ms, &mut self.ending);
+        self.postpone_expiry(now);
+        if now.mono_ms >= self.no_expiry_before_ms {
+            self.sessions.expire(now.mono_ms, &mut self.ending);
+        }
         self.end_sessions(now);
         self.collect(now);
         self.retry_segments(now, out);

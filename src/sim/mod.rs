@@ -270,18 +270,29 @@ fn check_end(world: &mut World) -> Result<(), String> {
     damage(world)
 }
 
-/// Flips a byte in the older half of the newest segment: that it was durable is known from later frames, so the start
-/// is refused, unless the byte says nothing or a snapshot covers it.
+/// Blocks that follow the damage: at least as many frames as may be in flight at once, so that one of them says that
+/// what is damaged was durable.
+const BLOCKS_BEHIND: usize = 24;
+const BLOCK: usize = 4096;
+
+/// Flips a byte of the log with enough behind it: the start is refused, unless the byte says nothing or a snapshot
+/// covers it. It is never taken for a torn tail.
 fn damage(world: &mut World) -> Result<(), String> {
+    let used = |file: &Vec<u8>| file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last / BLOCK + 1);
     let mut disk = world.disk.clone();
-    let Some((segment, file)) = disk.segments.iter_mut().next_back() else { return Ok(()) };
-    let used = file.iter().rposition(|byte| *byte != 0).unwrap_or(0) / 2;
-    if used < 4096 {
+    let (mut behind, mut places) = (0, Vec::new());
+    for (segment, file) in disk.segments.iter().rev() {
+        let blocks = used(file);
+        let safe = (blocks + behind).saturating_sub(BLOCKS_BEHIND).min(blocks);
+        places.extend((0..safe).map(|block| (*segment, block * BLOCK)));
+        behind += blocks;
+    }
+    if places.is_empty() {
         return Ok(());
     }
-    let at = world.prng.below(used as u64) as usize;
-    let flip = 1 << world.prng.below(8);
-    file[at] ^= flip;
+    let (segment, start) = places[world.prng.below(places.len() as u64) as usize];
+    let (at, flip) = (start + world.prng.below(BLOCK as u64) as usize, 1 << world.prng.below(8));
+    disk.segments.get_mut(&segment).expect("it was chosen from them")[at] ^= flip;
     world.trace.line(format_args!("segment {}: byte {at} is flipped by {flip:#x}", segment.0));
     let last = world.model.zxid;
     match world.recover(&mut disk, false) {
