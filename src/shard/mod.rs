@@ -264,7 +264,8 @@ impl Shard {
                 self.drop_conn(id, out);
             }
         }
-        while let Some((_, id)) = self.closing.pop_front_if(|(due, _)| *due <= now.mono_ms) {
+        while let Some((_, id)) = self.closing.front().copied().filter(|(due, _)| *due <= now.mono_ms) {
+            self.closing.pop_front();
             self.drop_conn(id, out);
         }
         if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {

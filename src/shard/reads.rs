@@ -70,7 +70,7 @@ pub fn execute(
                 1 => mode::RECURSIVE,
                 _ => return Err(ErrorCode::MarshallingError),
             };
-            context.watches.add(conn.id.slot, canonical(&path), modes);
+            context.watches.add(conn.id.slot, &path, modes);
             Writer::new(body).int(0);
             Ok(())
         }
@@ -84,11 +84,6 @@ pub fn execute(
         }
         _ => Err(ErrorCode::Unimplemented),
     }
-}
-
-/// The empty path is an alias of the root.
-fn canonical(path: &str) -> &str {
-    if path.is_empty() { "/" } else { path }
 }
 
 fn readable<'a>(context: &ReadContext<'a>, conn: &Conn, path: &str) -> Result<(Slot, &'a Node), ErrorCode> {
@@ -124,7 +119,7 @@ fn exists(
         check(context, conn, node, perms::READ)?;
     }
     if watch {
-        context.watches.add(conn.id.slot, canonical(path), mode::DATA);
+        context.watches.add(conn.id.slot, path, mode::DATA);
     }
     let (slot, _) = found.ok_or(ErrorCode::NoNode)?;
     context.tree.stat(slot).encode(body);
@@ -140,7 +135,7 @@ fn data(
 ) -> ReadResult {
     let (slot, node) = readable(context, conn, path)?;
     if watch {
-        context.watches.add(conn.id.slot, canonical(path), mode::DATA);
+        context.watches.add(conn.id.slot, path, mode::DATA);
     }
     Writer::new(body).buffer(node.data());
     context.tree.stat(slot).encode(body);
@@ -157,7 +152,7 @@ fn children(
 ) -> ReadResult {
     let (slot, node) = readable(context, conn, path)?;
     if watch {
-        context.watches.add(conn.id.slot, canonical(path), mode::CHILD);
+        context.watches.add(conn.id.slot, path, mode::CHILD);
     }
     let stat = context.tree.stat(slot);
     let state = ListState { czxid: node.head().czxid, pzxid: Zxid(stat.pzxid) };
@@ -273,13 +268,13 @@ fn set_watches(context: &mut ReadContext<'_>, conn: &Conn, lists: &SetWatches<'_
         match context.tree.node(path) {
             None => tell(EventType::NodeDeleted, path),
             Some(node) if node.head().mzxid.0 > lists.relative_zxid => tell(EventType::NodeDataChanged, path),
-            Some(_) => context.watches.add(slot, canonical(path), mode::DATA),
+            Some(_) => context.watches.add(slot, path, mode::DATA),
         }
     }
     for path in &lists.exist {
         match context.tree.node(path) {
             Some(_) => tell(EventType::NodeCreated, path),
-            None => context.watches.add(slot, canonical(path), mode::DATA),
+            None => context.watches.add(slot, path, mode::DATA),
         }
     }
     for path in &lists.child {
@@ -288,14 +283,14 @@ fn set_watches(context: &mut ReadContext<'_>, conn: &Conn, lists: &SetWatches<'_
             Some((slot, _)) if context.tree.child_stat(slot).pzxid.0 > lists.relative_zxid => {
                 tell(EventType::NodeChildrenChanged, path)
             }
-            Some(_) => context.watches.add(slot, canonical(path), mode::CHILD),
+            Some(_) => context.watches.add(slot, path, mode::CHILD),
         }
     }
     for path in &lists.persistent {
-        context.watches.add(slot, canonical(path), mode::PERSISTENT);
+        context.watches.add(slot, path, mode::PERSISTENT);
     }
     for path in &lists.recursive {
-        context.watches.add(slot, canonical(path), mode::RECURSIVE);
+        context.watches.add(slot, path, mode::RECURSIVE);
     }
 }
 

@@ -168,7 +168,7 @@ impl World {
                 _ = self.model.sessions.insert(header.session, *timeout_ms)
             }
             (Txn::CloseSession { .. }, _) => self.model.close(header.session),
-            (_, Some(action)) => _ = self.execute((header.session, header.cxid), &action, err)?,
+            (_, Some(action)) => self.execute((header.session, header.cxid), &action, err)?,
             (Txn::Delete { path, .. }, None) => self.model.collect(path)?,
             (txn, None) => return Err(format!("nobody asked for {header:?} {txn:?}")),
         }
