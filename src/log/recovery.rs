@@ -110,7 +110,7 @@ impl Recovery<'_> {
         recovered.next_frame = FrameSeq(header.first_frame.get());
         if !self.reaches(ids[first], header)? {
             // The segment before this one is torn, header and all, and nothing in it was ever acknowledged.
-            recovered.next_frame = FrameSeq(header.durable_through.get() + 1);
+            recovered.next_frame = FrameSeq(header.durable_through.get().saturating_add(1));
             self.examine_tail(
                 ids,
                 headers,
@@ -183,7 +183,7 @@ impl Recovery<'_> {
                 Found::Frame(header) => {
                     self.visit_frame(segment, offset, &header, recovered, last_in_log)?;
                     offset += header.frame_bytes();
-                    recovered.next_frame = FrameSeq(expected.0 + 1);
+                    recovered.next_frame = FrameSeq(expected.0.saturating_add(1));
                 }
                 Found::Nothing(why) => return Ok((offset, why)),
             }
@@ -252,6 +252,10 @@ impl Recovery<'_> {
             };
             if zxid <= self.snapshot {
                 continue;
+            }
+            if zxid <= recovered.last_zxid {
+                let what = format!("transaction {zxid} comes after {}", recovered.last_zxid);
+                return Err(self.error(segment, offset, what));
             }
             (self.visit)(entry).map_err(|what| RecoveryError {
                 file: self.source.name(segment),

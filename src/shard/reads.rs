@@ -46,7 +46,9 @@ pub fn execute(
         Request::MultiRead(reads) => multi_read(context, conn, &reads, body),
         Request::GetAllChildrenNumber { path } => {
             let (slot, _) = readable(context, conn, &path)?;
-            Writer::new(body).int(context.tree.descendant_count(slot) as i32);
+            // Under its other name the root counts itself, too.
+            let itself = i32::from(path.is_empty());
+            Writer::new(body).int(context.tree.descendant_count(slot) as i32 + itself);
             Ok(())
         }
         Request::GetEphemerals { prefix } => ephemerals(context, conn, prefix.as_deref(), body),

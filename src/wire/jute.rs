@@ -50,6 +50,26 @@ pub struct Reader<'a> {
     field_bytes_max: usize,
 }
 
+/// Text as Java reads it: malformed bytes become U+FFFD. A surrogate, three bytes that are well-formed but for their
+/// meaning, becomes one of them in Java and three in Rust.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let is_surrogate = |bytes: &[u8]| matches!(bytes, [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..]);
+    if std::str::from_utf8(bytes).is_ok() || !(0..bytes.len()).any(|at| is_surrogate(&bytes[at..])) {
+        return String::from_utf8_lossy(bytes);
+    }
+    let (mut sound, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
+    while let Some((first, others)) = rest.split_first() {
+        if is_surrogate(rest) {
+            sound.extend_from_slice("\u{fffd}".as_bytes());
+            rest = &rest[3..];
+        } else {
+            sound.push(*first);
+            rest = others;
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&sound).into_owned())
+}
+
 impl<'a> Reader<'a> {
     /// A reader whose fields are limited by the input's own length only.
     pub fn new(bytes: &'a [u8]) -> Reader<'a> {
@@ -115,7 +135,7 @@ impl<'a> Reader<'a> {
 
     /// A string; None is jute's null. Malformed bytes become U+FFFD, as in Java.
     pub fn ustring(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        Ok(self.buffer()?.map(String::from_utf8_lossy))
+        Ok(self.buffer()?.map(text))
     }
 
     /// A string that must not be null.
@@ -224,6 +244,14 @@ impl<'a> Writer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn malformed_text_reads_as_in_java() {
+        assert_eq!(text(b"/a"), "/a");
+        assert_eq!(text(b"/\xff\xc3("), "/\u{fffd}\u{fffd}(");
+        assert_eq!(text(b"/\xed\xa0\x80x\xed\xbf\xbf"), "/\u{fffd}x\u{fffd}");
+        assert_eq!(text(b"\xed\x9f\xbf\xed\xa0"), "\u{d7ff}\u{fffd}\u{fffd}");
+    }
 
     #[test]
     fn null_and_empty_are_distinct() {

@@ -227,8 +227,11 @@ fn decode_multi<'a>(reader: &mut Reader<'a>) -> Result<Txn<'a>, DecodeError> {
 /// follows is a digest alone (a server with `closeSessionTxn.enabled=false` wrote it).
 fn decode_close_session<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>, DecodeError> {
     let mut attempt = reader.clone();
+    // Without paths a digest follows, whose version reads as a count and whose value may read as that many strings.
+    let are_paths =
+        |paths: &Option<Vec<Cow<'_, str>>>| paths.iter().flatten().all(|path| path.starts_with('/'));
     match attempt.strings("path") {
-        Ok(paths) if matches!(attempt.remaining(), 0 | 12) => {
+        Ok(paths) if matches!(attempt.remaining(), 0 | 12) && are_paths(&paths) => {
             *reader = attempt;
             Ok(Some(paths.unwrap_or_default()))
         }

@@ -1,0 +1,60 @@
+//! Bytes of a client, in pieces, into a shard: framing, four-letter words, the connect request, every request.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringkeeper::ids::{ConnId, Now, SessionId, ShardId, Zxid};
+use ringkeeper::mesh::{ToMember, ToShard};
+use ringkeeper::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
+use ringkeeper::tree::permission::DigestSettings;
+use ringkeeper::tree::{OwnerRules, Tree};
+
+const RULES: OwnerRules = OwnerRules { extended_types: true, emulate_353: false };
+const NOW: Now = Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
+
+fn shard() -> Shard {
+    let settings = ShardSettings {
+        shard: ShardId(0),
+        hash_seed: 1,
+        rules: RULES,
+        tick_ms: 2000,
+        min_session_timeout_ms: 4000,
+        max_session_timeout_ms: 40_000,
+        frame_bytes_max: 1 << 20,
+        skip_acl: false,
+        digest: DigestSettings::default(),
+        four_letter_words: None,
+        sessionless_timeout_ms: 60_000,
+        enforced_schemes: None,
+        outstanding_max: 1000,
+        environment: "env".into(),
+    };
+    Shard::new(settings, Tree::new(1, RULES))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&piece, bytes)) = data.split_first() else { return };
+    let mut shard = shard();
+    let conn = ConnId { slot: 0, generation: 0 };
+    let mut out = Vec::new();
+    shard.step(NOW, ShardInput::Accepted { conn, peer: ([127, 0, 0, 1], 9).into() }, &mut out);
+    for bytes in bytes.chunks(usize::from(piece).max(1)) {
+        shard.step(NOW, ShardInput::Received { conn, bytes }, &mut out);
+        shard.flush(NOW, &mut out);
+        for output in std::mem::take(&mut out) {
+            match output {
+                ShardOutput::ToMember(ToMember::Connect(connect)) => {
+                    let (session, timeout_ms) = (SessionId(5), connect.timeout_ms);
+                    let resumed = ToShard::Resumed { conn, session, timeout_ms, valid: true, seen: Zxid::ZERO };
+                    shard.step(NOW, ShardInput::FromMember(resumed), &mut out);
+                }
+                ShardOutput::Send { conn, mut buffer } => {
+                    buffer.clear();
+                    shard.step(NOW, ShardInput::Sent { conn, buffer }, &mut out);
+                }
+                ShardOutput::Close { .. } => return,
+                _ => {}
+            }
+        }
+    }
+});
