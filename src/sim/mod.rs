@@ -7,6 +7,21 @@
 //! before; every watch event comes exactly when it is due, once, and before the reply that reflects its change;
 //! sessions end after their timeout and not before, and their nodes with them; after all, the trees of all shards and
 //! of the disk are the model's. A flipped byte in the log is refused, never silently lost.
+//!
+//! Does it find anything? Broken on purpose, the core showed it within so many seeds:
+//!
+//! | Broken | Seeds |
+//! |---|---|
+//! | a read does not wait behind a write of its own connection | 1 |
+//! | a finished log write counts although one before it is in flight | 1 |
+//! | a snapshot lacks the sessions | 1 |
+//! | replies leave before the events of their transaction | 2 |
+//! | answers leave before their transaction is durable | 4 |
+//! | setData takes an older version | 11 |
+//! | a deleted node tells a connection twice | 11 |
+//!
+//! Not shown in 300 seeds: a resumed session let in ahead of its shard's tree, because the order of the mailbox already
+//! forbids that; frames taken in spite of a wrong checksum, for which `log/tests.rs` has seeds of its own.
 
 mod actions;
 mod client;
