@@ -5,7 +5,9 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bench;
+pub mod client;
 mod options;
+mod shell;
 mod start;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +32,7 @@ enum Command {
     Start(start::Arguments),
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
+    Shell(shell::Arguments),
     /// Print the version.
     Version,
 }
@@ -54,6 +57,7 @@ fn run(command: Command) -> ExitCode {
     match command {
         Command::Start(arguments) => start::run(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
+        Command::Shell(arguments) => shell::run(&arguments),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
