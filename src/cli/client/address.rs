@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn forms() {
         let parsed = ConnectString::parse("a:1,b, [::1]:3,[::2]/x/y").expect("good");
-        let hosts = [("a", 1), ("b", 2181), ("::1", 3), ("::2", 2181)].map(|(host, port)| (host.into(), port));
+        let hosts =
+            [("a", 1), ("b", 2181), ("::1", 3), ("::2", 2181)].map(|(host, port)| (host.into(), port));
         assert_eq!(parsed, ConnectString { hosts: hosts.into(), chroot: "/x/y".into() });
         assert_eq!(ConnectString::parse("a:/").expect("good").chroot, "");
         for bad in ["", "/x", "a:b", "a/x/", "a/x//y", "[::1]x"] {

@@ -36,6 +36,7 @@ impl Client {
     pub fn create(&self, create: &Create<'_>) -> Result<String> {
         let checked = if create.is_sequential { format!("{}1", create.path) } else { create.path.into() };
         check(&checked)?;
+        check_acl(create.acl)?;
         let (op, flags, ttl_ms) = match (create.kind, create.is_sequential) {
             (Kind::Persistent, false) => (Op::Create, flags::PERSISTENT, None),
             (Kind::Persistent, true) => (Op::Create, flags::PERSISTENT_SEQUENTIAL, None),
@@ -106,6 +107,7 @@ impl Client {
 
     pub fn set_acl(&self, path: &str, acl: &[Acl], version: i32) -> Result<Stat> {
         check(path)?;
+        check_acl(acl)?;
         let mut body = Vec::new();
         Writer::new(&mut body).string(&self.with_chroot(path));
         encode_acls(&mut body, acl);
@@ -194,7 +196,13 @@ impl Client {
             writer.int(-1);
         }
         MultiHeader::END.encode(&mut body);
-        self.call(Op::Multi, &body, None, None).map(|_| ())
+        let answer = self.call(Op::Multi, &body, None, None)?;
+        // A multi that failed is answered with one result per operation; those that are not to blame have code 0 or -2.
+        let is_to_blame = |code: &i32| !matches!(*code, 0 | -2);
+        match answer.read(multi_errors)?.into_iter().find(is_to_blame) {
+            Some(code) => Err(ClientError::code(code)),
+            None => Ok(()),
+        }
     }
 
     fn ask(
@@ -214,7 +222,10 @@ impl Client {
 }
 
 impl Answer {
-    fn read<T>(&self, read: impl FnOnce(&mut Reader<'_>) -> std::result::Result<T, DecodeError>) -> Result<T> {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&mut Reader<'_>) -> std::result::Result<T, DecodeError>,
+    ) -> Result<T> {
         read(&mut Reader::new(&self.body)).map_err(|error| ClientError::Malformed(error.to_string()))
     }
 }
@@ -223,6 +234,25 @@ const CONFIG: &str = "/zookeeper/config";
 
 fn check(path: &str) -> Result<()> {
     path::validate(path).map_err(ClientError::BadPath)
+}
+
+/// ZooKeeper's client does not even send an empty list.
+fn check_acl(acl: &[Acl]) -> Result<()> {
+    if acl.is_empty() { Err(ClientError::code(ErrorCode::InvalidAcl.code())) } else { Ok(()) }
+}
+
+/// The codes of the failed operations.
+fn multi_errors(reader: &mut Reader<'_>) -> std::result::Result<Vec<i32>, DecodeError> {
+    let mut codes = Vec::new();
+    loop {
+        let header = MultiHeader::decode(reader)?;
+        if header.done {
+            return Ok(codes);
+        }
+        if header.op == Op::Error as i32 {
+            codes.push(reader.int()?);
+        }
+    }
 }
 
 fn strings(reader: &mut Reader<'_>) -> std::result::Result<Vec<String>, DecodeError> {

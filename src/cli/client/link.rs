@@ -233,7 +233,8 @@ enum Refusal {
 /// One round over all servers, from a random one on.
 fn connect(shared: &Shared) -> Result<(TcpStream, ConnectResponse), Refusal> {
     let hosts = &shared.settings.connect.hosts;
-    let limit = Duration::from_millis((shared.settings.timeout_ms.max(1000) as u64 / hosts.len() as u64).max(1));
+    let limit =
+        Duration::from_millis((shared.settings.timeout_ms.max(1000) as u64 / hosts.len() as u64).max(1));
     let first = std::process::id() as usize % hosts.len();
     let mut failures = Vec::new();
     for index in 0..hosts.len() {
@@ -259,7 +260,11 @@ fn connect(shared: &Shared) -> Result<(TcpStream, ConnectResponse), Refusal> {
     Err(Refusal::Unreachable(failures.join("; ")))
 }
 
-fn handshake(shared: &Shared, address: &SocketAddr, limit: Duration) -> io::Result<(TcpStream, ConnectResponse)> {
+fn handshake(
+    shared: &Shared,
+    address: &SocketAddr,
+    limit: Duration,
+) -> io::Result<(TcpStream, ConnectResponse)> {
     let mut stream = TcpStream::connect_timeout(address, limit)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(limit))?;
@@ -294,7 +299,9 @@ fn handshake(shared: &Shared, address: &SocketAddr, limit: Duration) -> io::Resu
 
 fn no_zookeeper(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::other("the server closed the connection without a session"),
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::other("the server closed the connection without a session")
+        }
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             io::Error::other("connected, but it does not answer as a ZooKeeper server does")
         }
@@ -338,7 +345,10 @@ fn serve(shared: &Shared, mut stream: TcpStream, timeout_ms: i32) -> io::Error {
             Err(error) => return error,
         }
         if heard.elapsed() > timeout * 2 / 3 + Duration::from_millis(1) {
-            return io::Error::other(format!("the server said nothing for {} ms", heard.elapsed().as_millis()));
+            return io::Error::other(format!(
+                "the server said nothing for {} ms",
+                heard.elapsed().as_millis()
+            ));
         }
         let mut inner = lock(shared);
         if inner.last_sent.is_none_or(|sent| sent.elapsed() >= timeout / 4) {

@@ -13,7 +13,11 @@ pub(super) enum Intent {
     Children(String),
     Persistent(String),
     Recursive(String),
-    Remove { path: String, kind: WatchKind, is_local: bool },
+    Remove {
+        path: String,
+        kind: WatchKind,
+        is_local: bool,
+    },
 }
 
 /// The kinds by which watches are removed (`Watcher.WatcherType`).

@@ -27,7 +27,8 @@ pub(super) fn run(mut shell: Shell) -> Shell {
             return shell;
         }
     };
-    editor.set_helper(Some(Helpers { client: Arc::clone(&shell.client), is_coloured: shell.out.is_coloured }));
+    editor
+        .set_helper(Some(Helpers { client: Arc::clone(&shell.client), is_coloured: shell.out.is_coloured }));
     let file = history_file(&|name| std::env::var_os(name).map(PathBuf::from));
     if let Some(file) = &file {
         // There is none yet.
@@ -126,7 +127,11 @@ impl Hinter for Helpers {
 }
 
 impl Highlighter for Helpers {
-    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> std::borrow::Cow<'b, str> {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        _default: bool,
+    ) -> std::borrow::Cow<'b, str> {
         if !self.is_coloured {
             return prompt.into();
         }
@@ -176,13 +181,15 @@ fn candidates(text: &str, children: &dyn Fn(&str) -> Vec<String>) -> (usize, Vec
 }
 
 fn names(word: &str) -> Vec<(String, String)> {
-    let fitting = COMMANDS.iter().filter(|command| command.name.to_lowercase().starts_with(&word.to_lowercase()));
+    let fitting =
+        COMMANDS.iter().filter(|command| command.name.to_lowercase().starts_with(&word.to_lowercase()));
     fitting.map(|command| (command.name.into(), format!("{} ", command.name))).collect()
 }
 
 fn options(name: &str, word: &str) -> Vec<(String, String)> {
     let flags = commands::find(name).map(|command| command.flags).unwrap_or_default();
-    let fitting = flags.iter().map(|flag| (flag, format!("-{}", flag.name))).filter(|(_, name)| name.starts_with(word));
+    let fitting =
+        flags.iter().map(|flag| (flag, format!("-{}", flag.name))).filter(|(_, name)| name.starts_with(word));
     fitting.map(|(flag, name)| (format!("{name}  {}", flag.about), format!("{name} "))).collect()
 }
 
@@ -190,7 +197,8 @@ fn paths(word: &str, children: &dyn Fn(&str) -> Vec<String>) -> Vec<(String, Str
     let slash = word.rfind('/').expect("the word starts with one");
     let (parent, prefix) = (if slash == 0 { "/" } else { &word[..slash] }, &word[slash + 1..]);
     // A name with blanks would need quotes around the whole word.
-    let fitting = children(parent).into_iter().filter(|name| name.starts_with(prefix) && !name.contains([' ', '\t']));
+    let fitting =
+        children(parent).into_iter().filter(|name| name.starts_with(prefix) && !name.contains([' ', '\t']));
     fitting.map(|name| (name.clone(), path::join(parent, &name))).collect()
 }
 

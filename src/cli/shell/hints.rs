@@ -21,7 +21,9 @@ pub(super) fn advise(shell: &Shell, words: &[String], failure: Failure) -> Failu
 
 /// None of these answered.
 pub(super) fn unreachable(server: &str) -> String {
-    format!("is a server running at {server}? -server HOST:PORT names another; echo srvr | nc HOST PORT asks it")
+    format!(
+        "is a server running at {server}? -server HOST:PORT names another; echo srvr | nc HOST PORT asks it"
+    )
 }
 
 fn about_words(words: &[String], failure: &Failure) -> Option<String> {
@@ -43,7 +45,11 @@ fn about_words(words: &[String], failure: &Failure) -> Option<String> {
 fn about_error(client: &Client, host: &str, words: &[String], error: &ClientError) -> Option<String> {
     if error.is_connection_loss() {
         let why = client.last_failure();
-        return Some(if why.is_empty() { unreachable(host) } else { format!("{why}; {}", unreachable(host)) });
+        return Some(if why.is_empty() {
+            unreachable(host)
+        } else {
+            format!("{why}; {}", unreachable(host))
+        });
     }
     let ClientError::Code { path, .. } = error else { return None };
     if path.is_empty() || !client.state().is_connected() {
@@ -65,7 +71,10 @@ fn about_error(client: &Client, host: &str, words: &[String], error: &ClientErro
         Some(format!("its {name} is {version}"))
     } else if error.is(ErrorCode::NoAuth) {
         let acl: Vec<String> = client.acl(path).ok()?.0.iter().map(acl_text).collect();
-        Some(format!("its ACL is {}; addauth SCHEME AUTH proves an identity, whoami lists yours", acl.join(",")))
+        Some(format!(
+            "its ACL is {}; addauth SCHEME AUTH proves an identity, whoami lists yours",
+            acl.join(",")
+        ))
     } else if error.is(ErrorCode::NoChildrenForEphemerals) {
         path::parent(path).map(|parent| format!("{parent} is ephemeral"))
     } else {

@@ -76,7 +76,8 @@ fn wrong(why: String) -> Refused {
 }
 
 fn number(text: &str) -> Result<i32, Refused> {
-    text.parse().map_err(|_| Refused(format!("-timeout: expected a number of milliseconds, found \"{text}\""), 1))
+    text.parse()
+        .map_err(|_| Refused(format!("-timeout: expected a number of milliseconds, found \"{text}\""), 1))
 }
 
 /// The file holds settings of Java's client. Those that ask for encryption or SASL cannot be honoured, and going on
@@ -85,7 +86,8 @@ fn check_configuration(file: &str) -> Result<(), Refused> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| wrong(format!("-client-configuration: cannot read {file}: {error}")))?;
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', '!'])) {
-        let (key, value) = line.split_once(['=', ':']).map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
+        let (key, value) =
+            line.split_once(['=', ':']).map_or((line, ""), |(key, value)| (key.trim(), value.trim()));
         let is_on = value.eq_ignore_ascii_case("true");
         if key == "zookeeper.client.secure" && is_on {
             return Err(wrong(format!(
@@ -110,14 +112,30 @@ mod tests {
 
     #[test]
     fn as_zkcli_takes_them() {
-        let options = parse(&["-server", "a:1,b:2/c", "-timeout", "5000", "-r", "-waitforconnection", "get", "-s", "/a"])
-            .expect("good");
+        let options = parse(&[
+            "-server",
+            "a:1,b:2/c",
+            "-timeout",
+            "5000",
+            "-r",
+            "-waitforconnection",
+            "get",
+            "-s",
+            "/a",
+        ])
+        .expect("good");
         assert_eq!((options.server.as_str(), options.timeout_ms), ("a:1,b:2/c", 5000));
         assert!(options.read_only && options.wait_for_connection);
         assert_eq!(options.command, ["get", "-s", "/a"]);
         let options = parse(&["-unknown", "ls", "/"]).expect("good");
-        assert_eq!((options.ignored, options.command), (vec!["-unknown".into()], vec!["ls".into(), "/".into()]));
-        assert_eq!(parse(&["-server"]), Err(Refused("Error: no argument found for option -server".into(), 1)));
+        assert_eq!(
+            (options.ignored, options.command),
+            (vec!["-unknown".into()], vec!["ls".into(), "/".into()])
+        );
+        assert_eq!(
+            parse(&["-server"]),
+            Err(Refused("Error: no argument found for option -server".into(), 1))
+        );
         assert_eq!(parse(&["-timeout", "soon"]).expect_err("no number").1, 1);
     }
 

@@ -223,7 +223,8 @@ pub(super) fn hex_dump(data: &[u8]) -> String {
     );
     for (row, bytes) in data.chunks(16).enumerate() {
         let hex: String = bytes.iter().map(|byte| format!(" {byte:02x}")).collect();
-        let shown: String = bytes.iter().map(|byte| if matches!(byte, 0x20..0x7f) { *byte as char } else { '.' }).collect();
+        let shown: String =
+            bytes.iter().map(|byte| if matches!(byte, 0x20..0x7f) { *byte as char } else { '.' }).collect();
         write!(text, "\n|{:08x}|{hex:<48} |{shown:<16}|", row * 16).expect("writing to a string works");
     }
     text + "\n" + EDGE

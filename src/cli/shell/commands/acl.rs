@@ -6,15 +6,16 @@ use crate::cli::shell::failure::Failure;
 use crate::cli::shell::flags::Given;
 use crate::cli::shell::output::{acl_text, permissions, stat_json, stat_text};
 use crate::cli::shell::session::Shell;
-use crate::wire::{Acl, ErrorCode};
 use crate::wire::codes::perms;
+use crate::wire::{Acl, ErrorCode};
 use serde_json::json;
 
 pub(super) fn show(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let path = argument(given, 1)?;
     let (acl, stat) = shell.zk().acl(path)?;
     let text = || {
-        let lines = acl.iter().map(|acl| format!("'{},'{}\n: {}", acl.scheme, acl.id, permissions(acl.perms)));
+        let lines =
+            acl.iter().map(|acl| format!("'{},'{}\n: {}", acl.scheme, acl.id, permissions(acl.perms)));
         let stat = given.has("s").then(|| stat_text(&stat));
         lines.chain(stat).collect::<Vec<_>>().join("\n")
     };
@@ -41,18 +42,13 @@ pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
             Ok(())
         });
     }
-    let stat = shell.zk().set_acl(path, &acl, version).map_err(|error| without_path_if_invalid(error, &acl))?;
+    let stat = shell.zk().set_acl(path, &acl, version)?;
     if shell.out.is_json() {
         shell.out.line(&json!({ "path": path, "stat": stat_json(&stat) }).to_string());
     } else if given.has("s") {
         shell.out.line(&stat_text(&stat));
     }
     Ok(())
-}
-
-/// ZooKeeper's client refuses an empty list itself, without a path.
-pub(super) fn without_path_if_invalid(error: ClientError, acl: &[Acl]) -> ClientError {
-    if acl.is_empty() && error.is(ErrorCode::InvalidAcl) { error.about("") } else { error }
 }
 
 pub(super) fn add_auth(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
@@ -73,7 +69,8 @@ pub(super) fn who_am_i(shell: &mut Shell, _given: &Given) -> Result<(), Failure>
         std::iter::once("Auth scheme: User".to_string()).chain(lines).collect::<Vec<_>>().join("\n")
     };
     let json = || {
-        let list = identities.iter().map(|identity| json!({ "scheme": identity.scheme, "user": identity.id }));
+        let list =
+            identities.iter().map(|identity| json!({ "scheme": identity.scheme, "user": identity.id }));
         json!({ "identities": list.collect::<Vec<_>>() })
     };
     shell.out.answer(text, json);

@@ -92,7 +92,9 @@ pub(super) fn help(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     };
     list("As in zkCli:", &|command| !command.is_ours());
     list("\nOnly here:", &Command::is_ours);
-    shell.out.text("\nhelp COMMAND explains one. Tab completes commands, options and paths; Ctrl-C ends what runs.");
+    shell.out.text(
+        "\nhelp COMMAND explains one. Tab completes commands, options and paths; Ctrl-C ends what runs.",
+    );
     Ok(())
 }
 
@@ -138,7 +140,8 @@ fn client_string(config: &str) -> String {
 }
 
 pub(super) fn reconfig(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
-    let (is_whole, is_step) = (given.has("file") || given.has("members"), given.has("add") || given.has("remove"));
+    let (is_whole, is_step) =
+        (given.has("file") || given.has("members"), given.has("add") || given.has("remove"));
     if !is_whole && !is_step {
         return Err(usage_of(given));
     }
@@ -163,7 +166,8 @@ pub(super) fn reconfig(shell: &mut Shell, given: &Given) -> Result<(), Failure> 
     };
     let (joining, leaving) = (lower("add"), lower("remove"));
     let zk = shell.zk();
-    let (config, stat) = zk.reconfig(joining.as_deref(), leaving.as_deref(), members.as_deref(), from_version)?;
+    let (config, stat) =
+        zk.reconfig(joining.as_deref(), leaving.as_deref(), members.as_deref(), from_version)?;
     let config = String::from_utf8_lossy(config.as_deref().unwrap_or_default()).into_owned();
     let text = || {
         let committed = format!("Committed new configuration:\n{config}");
@@ -177,7 +181,9 @@ pub(super) fn reconfig(shell: &mut Shell, given: &Given) -> Result<(), Failure> 
 fn members_of(file: &str) -> Result<String, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(format!("Error processing {file}{error}")))?;
-    let is_member = |line: &&str| line.starts_with("server.") || line.starts_with("group.") || line.starts_with("weight.");
+    let is_member = |line: &&str| {
+        line.starts_with("server.") || line.starts_with("group.") || line.starts_with("weight.")
+    };
     let members: Vec<&str> = text.lines().map(str::trim).filter(is_member).collect();
     if members.is_empty() {
         return Err(Failure::new(format!("Error processing {file}: it has no server.N lines")));
@@ -191,7 +197,8 @@ mod tests {
 
     #[test]
     fn connect_strings_of_configurations() {
-        let config = "server.1=a:1:2:participant;10.0.0.1:2181\nserver.2=b:1:2:participant;2182\nversion=100000000";
+        let config =
+            "server.1=a:1:2:participant;10.0.0.1:2181\nserver.2=b:1:2:participant;2182\nversion=100000000";
         assert_eq!(client_string(config), "100000000 10.0.0.1:2181,0.0.0.0:2182");
         assert_eq!(client_string(""), " ");
     }
@@ -199,7 +206,8 @@ mod tests {
     #[test]
     fn members_come_from_their_lines() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), "# members\nserver.1=a:1:2;3\n\nserver.2=b:1:2;3\nother=1\n").expect("written");
+        std::fs::write(file.path(), "# members\nserver.1=a:1:2;3\n\nserver.2=b:1:2;3\nother=1\n")
+            .expect("written");
         let name = file.path().to_str().expect("a name");
         assert_eq!(members_of(name).expect("good"), "server.1=a:1:2;3\nserver.2=b:1:2;3");
         assert!(members_of("/nonexistent").is_err());

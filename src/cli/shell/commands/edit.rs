@@ -64,7 +64,9 @@ fn write_file(data: &[u8]) -> std::io::Result<PathBuf> {
 }
 
 fn run_editor(file: &Path) -> Result<Vec<u8>, String> {
-    let named = ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|editor| !editor.is_empty()));
+    let named = ["VISUAL", "EDITOR"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|editor| !editor.is_empty()));
     let editor = named.unwrap_or_else(|| "vi".into());
     // By a shell, because editors come with arguments.
     let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(file).status();

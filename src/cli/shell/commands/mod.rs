@@ -66,7 +66,8 @@ impl Command {
     pub(super) fn options(&self) -> String {
         let mut flags: Vec<&Flag> = self.flags.iter().collect();
         flags.sort_by_key(|flag| flag.name.to_lowercase());
-        let left = |flag: &Flag| if flag.takes_value { format!("{} <arg>", flag.name) } else { flag.name.into() };
+        let left =
+            |flag: &Flag| if flag.takes_value { format!("{} <arg>", flag.name) } else { flag.name.into() };
         let width = flags.iter().map(|flag| left(flag).len()).max().unwrap_or(0);
         flags.iter().map(|flag| format!(" -{:width$}   {}\n", left(flag), flag.about)).collect()
     }
@@ -100,7 +101,9 @@ pub(super) fn version(given: &Given) -> Result<i32, Failure> {
 
 /// The name that follows what was typed, if it is close.
 pub(super) fn closest(name: &str) -> Option<&'static str> {
-    let known = COMMANDS.iter().map(|command| (distance(&name.to_lowercase(), &command.name.to_lowercase()), command.name));
+    let known = COMMANDS
+        .iter()
+        .map(|command| (distance(&name.to_lowercase(), &command.name.to_lowercase()), command.name));
     known.min().filter(|(distance, _)| *distance <= 2 && *distance < name.len()).map(|(_, name)| name)
 }
 
@@ -146,7 +149,13 @@ pub(super) static COMMANDS: &[Command] = &[
         &[valued("m", "")],
         watch::add,
     ),
-    command("addauth", "scheme auth", "prove an identity, e.g. addauth digest user:password", &[], acl::add_auth),
+    command(
+        "addauth",
+        "scheme auth",
+        "prove an identity, e.g. addauth digest user:password",
+        &[],
+        acl::add_auth,
+    ),
     Command { traits: Traits::Raw, ..command("close", "", "end the session", &[], admin::close) },
     command(
         "config",
@@ -166,13 +175,34 @@ pub(super) static COMMANDS: &[Command] = &[
         &[flag("e", "ephemeral"), flag("s", "sequential"), flag("c", "container"), valued("t", "ttl")],
         write::create,
     ),
-    command("delete", "[-v version] path", "delete a node without children", &[valued("v", "version")], write::delete),
-    command("deleteall", "path [-b batch size]", "delete a subtree", &[valued("b", "batch size")], write::delete_all),
+    command(
+        "delete",
+        "[-v version] path",
+        "delete a node without children",
+        &[valued("v", "version")],
+        write::delete,
+    ),
+    command(
+        "deleteall",
+        "path [-b batch size]",
+        "delete a subtree",
+        &[valued("b", "batch size")],
+        write::delete_all,
+    ),
     Command {
         rule: Rule::One,
-        ..command("delquota", "[-n|-b|-N|-B] path", "remove a quota, or one of its limits", QUOTA_NAMES, quota::delete)
+        ..command(
+            "delquota",
+            "[-n|-b|-N|-B] path",
+            "remove a quota, or one of its limits",
+            QUOTA_NAMES,
+            quota::delete,
+        )
     },
-    Command { traits: Traits::Ours, ..command("edit", "path", "change a node's data in $EDITOR", &[], edit::edit) },
+    Command {
+        traits: Traits::Ours,
+        ..command("edit", "path", "change a node's data in $EDITOR", &[], edit::edit)
+    },
     Command { traits: Traits::OursLocal, ..command("exit", "", "leave, as quit does", &[], admin::quit) },
     Command {
         traits: Traits::Ours,
@@ -229,7 +259,10 @@ pub(super) static COMMANDS: &[Command] = &[
         &[flag("?", "help"), flag("s", "stat"), flag("w", "watch"), flag("R", "recurse")],
         read::list,
     ),
-    Command { traits: Traits::Local, ..command("printwatches", "on|off", "show watch events, or not", &[], admin::print_watches) },
+    Command {
+        traits: Traits::Local,
+        ..command("printwatches", "on|off", "show watch events, or not", &[], admin::print_watches)
+    },
     Command { traits: Traits::Local, ..command("quit", "", "end the session and leave", &[], admin::quit) },
     command(
         "reconfig",
@@ -246,7 +279,10 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
         admin::reconfig,
     ),
-    Command { traits: Traits::Local, ..command("redo", "cmdno", "run a line of the history again", &[], admin::redo) },
+    Command {
+        traits: Traits::Local,
+        ..command("redo", "cmdno", "run a line of the history again", &[], admin::redo)
+    },
     command(
         "removewatches",
         "path [-c|-d|-a] [-l]",
@@ -286,7 +322,13 @@ pub(super) static COMMANDS: &[Command] = &[
         rule: Rule::OneNeeded,
         ..command("setquota", "-n|-b|-N|-B val path", "limit a subtree", QUOTA_VALUES, quota::set)
     },
-    command("stat", "[-w] path", "show a node's times, versions and sizes", &[flag("w", "watch")], read::stat),
+    command(
+        "stat",
+        "[-w] path",
+        "show a node's times, versions and sizes",
+        &[flag("w", "watch")],
+        read::stat,
+    ),
     command("sync", "path", "wait until this server has seen all writes so far", &[], read::sync),
     Command {
         traits: Traits::Ours,
@@ -313,7 +355,10 @@ pub(super) static COMMANDS: &[Command] = &[
             watch::follow,
         )
     },
-    Command { traits: Traits::Raw, ..command("whoami", "", "list the identities of this session", &[], acl::who_am_i) },
+    Command {
+        traits: Traits::Raw,
+        ..command("whoami", "", "list the identities of this session", &[], acl::who_am_i)
+    },
 ];
 
 const QUOTA_NAMES: &[Flag] = &[

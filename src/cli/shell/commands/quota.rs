@@ -70,7 +70,11 @@ pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
             return Ok(());
         };
         if value < i64::from(is_above_zero) {
-            let what = if is_above_zero { "num quota must be greater than zero" } else { "bytes quota must be greater than or equal to zero" };
+            let what = if is_above_zero {
+                "num quota must be greater than zero"
+            } else {
+                "bytes quota must be greater than or equal to zero"
+            };
             shell.out.complain(&format!("the {what}"));
             return Ok(());
         }
@@ -88,7 +92,10 @@ fn limit(shell: &Shell, zk: &Client, path: &str, quota: &Track) -> Result<(), Fa
     let mut at = QUOTA_ROOT.to_string();
     for name in path.split('/').skip(1) {
         at = path::join(&at, name);
-        make(zk, &at, None)?;
+        // Asked first, because a create that fails is a transaction all the same.
+        if zk.exists(&at, false)?.is_none() {
+            make(zk, &at, None)?;
+        }
     }
     let (limits_path, stats_path) = (path::join(&at, LIMITS), path::join(&at, STATS));
     if zk.exists(&limits_path, false)?.is_none() {
@@ -128,7 +135,8 @@ fn warn(shell: &Shell, limits: &Track, usage: &Track) {
         let used = usage.value(soft);
         let is_exceeded = |limit: i64| limit > -1 && limit < used;
         if is_exceeded(limits.value(soft)) || is_exceeded(limits.value(hard)) {
-            let text = format!("[Warning]: the {what} quota you create is less than the existing {what}:{used}");
+            let text =
+                format!("[Warning]: the {what} quota you create is less than the existing {what}:{used}");
             shell.out.answer(|| text.clone(), || json!({ "warning": text }));
         }
     }
@@ -189,7 +197,8 @@ pub(super) fn list(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let text = || format!("Output quota for {path} {}\nOutput stat for {path} {}", limits.text(), usage.text());
+    let text =
+        || format!("Output quota for {path} {}\nOutput stat for {path} {}", limits.text(), usage.text());
     shell.out.answer(text, || json!({ "path": path, "quota": limits.0, "usage": usage.0 }));
     Ok(())
 }
@@ -203,7 +212,8 @@ pub(super) fn delete(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
             return Ok(false);
         }
         let mut limits = Track::parse(zk.data(&limits_path, false)?.0.as_deref());
-        let chosen: Vec<&str> = LIMIT_OPTIONS.iter().filter(|(option, ..)| given.has(option)).map(|(_, key, _)| *key).collect();
+        let chosen: Vec<&str> =
+            LIMIT_OPTIONS.iter().filter(|(option, ..)| given.has(option)).map(|(_, key, _)| *key).collect();
         if chosen.is_empty() {
             remove_all(&zk, path)?;
         } else {

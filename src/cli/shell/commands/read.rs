@@ -1,17 +1,21 @@
 //! Commands that only look: get, ls, stat, sync, getEphemerals, getAllChildrenNumber.
 
 use super::{argument, usage_of, walk};
+use crate::cli::client::ClientError;
 use crate::cli::shell::failure::Failure;
 use crate::cli::shell::flags::Given;
 use crate::cli::shell::output::{Values, data_json, stat_json, stat_text};
 use crate::cli::shell::session::Shell;
-use crate::cli::client::ClientError;
 use crate::wire::{ErrorCode, Stat};
 use serde_json::{Value, json};
 
 pub(super) fn get(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     argument(given, 1)?;
-    let given = &with_old_watch(shell, given, "'get path [watch]' has been deprecated. Please use 'get [-s] [-w] path' instead.")?;
+    let given = &with_old_watch(
+        shell,
+        given,
+        "'get path [watch]' has been deprecated. Please use 'get [-s] [-w] path' instead.",
+    )?;
     let path = argument(given, 1)?;
     let (data, stat) = shell.zk().data(path, given.has("w"))?;
     let values = match (given.has("x"), given.has("b")) {
@@ -20,7 +24,12 @@ pub(super) fn get(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         (false, false) => shell.options.values,
     };
     let text = || with_stat(values.show(data.as_deref()), given.has("s").then_some(&stat));
-    let json = || stat_into(json!({ "path": path, "data": data_json(data.as_deref()) }), given.has("s").then_some(&stat));
+    let json = || {
+        stat_into(
+            json!({ "path": path, "data": data_json(data.as_deref()) }),
+            given.has("s").then_some(&stat),
+        )
+    };
     shell.out.answer(text, json);
     Ok(())
 }
@@ -42,7 +51,11 @@ pub(super) fn list(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         let options = super::find("ls").map(super::Command::options).unwrap_or_default();
         shell.out.text(&format!("usage: ls [options] path\n{}", options.trim_end()));
     }
-    let given = &with_old_watch(shell, given, "'ls path [watch]' has been deprecated. Please use 'ls [-w] path' instead.")?;
+    let given = &with_old_watch(
+        shell,
+        given,
+        "'ls path [watch]' has been deprecated. Please use 'ls [-w] path' instead.",
+    )?;
     let path = argument(given, 1)?;
     if given.has("R") {
         return walk::visit(shell, path, given.has("w"), &mut |shell, path| {
@@ -60,7 +73,11 @@ pub(super) fn list(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 
 pub(super) fn stat(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     argument(given, 1)?;
-    let given = &with_old_watch(shell, given, "'stat path [watch]' has been deprecated. Please use 'stat [-w] path' instead.")?;
+    let given = &with_old_watch(
+        shell,
+        given,
+        "'stat path [watch]' has been deprecated. Please use 'stat [-w] path' instead.",
+    )?;
     let path = argument(given, 1)?;
     let no_node = || ClientError::code(ErrorCode::NoNode.code()).about(path);
     let stat = shell.zk().exists(path, given.has("w"))?.ok_or_else(no_node)?;

@@ -47,7 +47,10 @@ pub(super) fn export(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         return Ok(());
     };
     std::fs::write(file, format!("{whole:#}\n")).map_err(|error| Failure::new(format!("{file}: {error}")))?;
-    shell.out.answer(|| format!("{count} nodes of {root} are in {file}"), || json!({ "exported": count, "file": file }));
+    shell.out.answer(
+        || format!("{count} nodes of {root} are in {file}"),
+        || json!({ "exported": count, "file": file }),
+    );
     Ok(())
 }
 
@@ -105,7 +108,13 @@ pub(super) fn import(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-fn bring_in(zk: &Client, path: &str, node: &Node, overwrite: bool, report: &mut Report) -> Result<(), Failure> {
+fn bring_in(
+    zk: &Client,
+    path: &str,
+    node: &Node,
+    overwrite: bool,
+    report: &mut Report,
+) -> Result<(), Failure> {
     if node.is_ephemeral {
         report.ephemeral += 1;
         return Ok(());
@@ -114,14 +123,15 @@ fn bring_in(zk: &Client, path: &str, node: &Node, overwrite: bool, report: &mut 
     let create = Create { path, data, acl: &node.acl, kind: Kind::Persistent, is_sequential: false };
     // The root of all is there, and /zookeeper belongs to the server.
     let is_there = path == "/" || path == "/zookeeper" || path.starts_with("/zookeeper/");
-    let exists = is_there || match zk.create(&create) {
-        Ok(_) => {
-            report.created += 1;
-            false
-        }
-        Err(error) if error.is(ErrorCode::NodeExists) => true,
-        Err(error) => return Err(error.into()),
-    };
+    let exists = is_there
+        || match zk.create(&create) {
+            Ok(_) => {
+                report.created += 1;
+                false
+            }
+            Err(error) if error.is(ErrorCode::NodeExists) => true,
+            Err(error) => return Err(error.into()),
+        };
     if exists && overwrite && !is_there {
         zk.set_data(path, data, -1)?;
         zk.set_acl(path, &node.acl, -1)?;
@@ -136,8 +146,13 @@ fn bring_in(zk: &Client, path: &str, node: &Node, overwrite: bool, report: &mut 
 fn make_ancestors(zk: &Client, root: &str) -> Result<(), Failure> {
     let ends = root.match_indices('/').map(|(at, _)| at).skip(1);
     for end in ends {
-        let create =
-            Create { path: &root[..end], data: None, acl: &Acl::open(), kind: Kind::Persistent, is_sequential: false };
+        let create = Create {
+            path: &root[..end],
+            data: None,
+            acl: &Acl::open(),
+            kind: Kind::Persistent,
+            is_sequential: false,
+        };
         match zk.create(&create) {
             Err(error) if !error.is(ErrorCode::NodeExists) => return Err(error.into()),
             _ => {}
@@ -173,7 +188,9 @@ fn parse_node(node: &Value) -> Result<Node, String> {
         data => Some(match (data["text"].as_str(), data["base64"].as_str()) {
             (Some(text), _) => text.as_bytes().to_vec(),
             (None, Some(text)) => STANDARD.decode(text).map_err(|error| format!("\"base64\": {error}"))?,
-            (None, None) => return Err("\"data\" should be null, {\"text\": ...} or {\"base64\": ...}".into()),
+            (None, None) => {
+                return Err("\"data\" should be null, {\"text\": ...} or {\"base64\": ...}".into());
+            }
         }),
     };
     let acl = node["acl"].as_array().ok_or("\"acl\" is missing")?;
@@ -188,7 +205,10 @@ mod tests {
 
     #[test]
     fn paths_below_a_root() {
-        assert_eq!((below("/a", "/a"), below("/a", "/a/b"), below("/", "/"), below("/", "/b")), ("", "/b", "", "/b"));
+        assert_eq!(
+            (below("/a", "/a"), below("/a", "/a/b"), below("/", "/"), below("/", "/b")),
+            ("", "/b", "", "/b")
+        );
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(super) fn find(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 pub(super) fn tree(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let root = argument(given, 1)?;
     let depth = match given.value("-depth") {
-        Some(text) => text.parse().map_err(|_| Failure::new(format!("--depth: expected a number, found \"{text}\"")))?,
+        Some(text) => {
+            text.parse().map_err(|_| Failure::new(format!("--depth: expected a number, found \"{text}\"")))?
+        }
         None => usize::MAX,
     };
     let (first, _) = shell.zk().children(root, false)?;
@@ -71,7 +73,9 @@ pub(super) fn tree(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         let is_cut = level >= depth && !children.is_empty();
         let more = if is_cut { format!(" ({} below)", children.len()) } else { String::new() };
         let branch = if is_last { "└── " } else { "├── " };
-        shell.out.answer(|| format!("{indent}{branch}{name}{more}"), || json!({ "path": path, "depth": level }));
+        shell
+            .out
+            .answer(|| format!("{indent}{branch}{name}{more}"), || json!({ "path": path, "depth": level }));
         if !is_cut {
             push(&mut left, &path, children, &format!("{indent}{}", if is_last { "    " } else { "│   " }));
         }
@@ -124,12 +128,19 @@ mod tests {
         let fits = |pattern: &str, name: &str| {
             fits(&pattern.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
         };
-        for (pattern, name) in
-            [("*", ""), ("lock-*", "lock-0000000001"), ("*1", "a1"), ("?[a-c]x", "zbx"), ("[!a]", "b"), ("a[b", "a[b")]
-        {
+        for (pattern, name) in [
+            ("*", ""),
+            ("lock-*", "lock-0000000001"),
+            ("*1", "a1"),
+            ("?[a-c]x", "zbx"),
+            ("[!a]", "b"),
+            ("a[b", "a[b"),
+        ] {
             assert!(fits(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("", "a"), ("?", ""), ("lock-*", "block-1"), ("[a-c]", "d"), ("[!a]", "a"), ("a", "ab")] {
+        for (pattern, name) in
+            [("", "a"), ("?", ""), ("lock-*", "block-1"), ("[a-c]", "d"), ("[!a]", "a"), ("a", "ab")]
+        {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
     }

@@ -21,7 +21,6 @@ pub(super) fn create(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let created = match created {
         Ok(created) => created,
         Err(error) => {
-            let error = super::acl::without_path_if_invalid(error, &acl);
             if error.is(ErrorCode::InvalidAcl) {
                 shell.out.complain(&error.to_string());
             }
@@ -151,7 +150,13 @@ mod tests {
         assert_eq!(kind_of("create -s -e /a"), Ok(Kind::Ephemeral));
         assert_eq!(kind_of("create -c /a"), Ok(Kind::Container));
         assert_eq!(kind_of("create -st 5 /a"), Ok(Kind::Ttl(5)));
-        for line in ["create -c -s /a", "create -t 5 -e /a", "create -t 0 /a", "create -t x /a", "create -t 1099511627776 /a"] {
+        for line in [
+            "create -c -s /a",
+            "create -t 5 -e /a",
+            "create -t 0 /a",
+            "create -t x /a",
+            "create -t 1099511627776 /a",
+        ] {
             assert!(kind_of(line).is_err(), "{line}");
         }
     }
