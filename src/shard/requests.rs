@@ -373,6 +373,10 @@ impl Shard {
 
     fn on_auth(&mut self, id: ConnId, header: RequestHeader, body: &[u8]) {
         let outcome = match Request::decode(Op::Auth, body) {
+            // Apache's digest provider throws at null, which counts as a refusal.
+            Ok(Request::Auth { scheme, auth: None }) if scheme.as_deref() == Some("digest") => {
+                AuthOutcome::Failed
+            }
             Ok(Request::Auth { scheme, auth }) => permission::authenticate(
                 &self.settings.digest,
                 scheme.as_deref().unwrap_or_default(),
