@@ -144,9 +144,9 @@ impl Shell {
         (command.run)(self, &given)
     }
 
-    /// zkCli's list, to standard error, with our commands in it.
+    /// zkCli's list, to standard error, with our commands in it; a person is better served by the hint.
     fn complain_usage(&self) {
-        if self.out.is_json() {
+        if self.out.is_json() || self.out.is_terminal {
             return;
         }
         self.out.complain("ZooKeeper -server host:port -client-configuration properties-file cmd args");

@@ -1,0 +1,520 @@
+//! The shell as its users meet it: single commands with output and exit code, lines from a pipe, and a terminal. That it
+//! prints what ZooKeeper's zkCli prints is shown by tests/clients/zkcli, beside zkCli itself.
+
+// These tests are real programs over real sockets, files and clocks.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use support::{Server, eventually};
+
+/// `ringkeeper shell -server ...` to come.
+fn shell(server: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
+    command.args(["shell", "-server", server]).env("TZ", "UTC").env("RINGKEEPER_HISTORY", "");
+    command.env_remove("VISUAL").env_remove("EDITOR").stdin(Stdio::null());
+    command
+}
+
+fn at(server: &Server) -> String {
+    format!("127.0.0.1:{}", server.port)
+}
+
+/// What a single command printed (without the lines about the connection) and its exit code.
+fn run(server: &str, words: &[&str]) -> (String, String, i32) {
+    finish(shell(server).args(words))
+}
+
+fn finish(command: &mut Command) -> (String, String, i32) {
+    let output = command.output().expect("the shell runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let is_answer = |line: &&str| {
+        !line.is_empty()
+            && !line.starts_with("Connecting to ")
+            && *line != "WATCHER::"
+            && !line.contains("type:None")
+    };
+    let stdout = text(&output.stdout);
+    let answer: Vec<&str> = stdout.lines().filter(is_answer).collect();
+    (answer.join("\n"), text(&output.stderr).trim_end().to_string(), output.status.code().unwrap_or(-1))
+}
+
+fn ok(server: &str, words: &[&str]) -> String {
+    let (stdout, stderr, code) = run(server, words);
+    assert_eq!(code, 0, "{words:?}: {stdout} {stderr}");
+    stdout
+}
+
+/// A shell that reads lines from a pipe.
+struct Piped {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Piped {
+    fn start(server: &str) -> Piped {
+        let mut child = shell(server)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the shell runs");
+        let stdin = child.stdin.take().expect("a pipe");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Piped { child, stdin, stdout }
+    }
+
+    fn type_line(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").expect("the shell reads");
+    }
+
+    /// Skips lines up to one with this in it.
+    fn expect(&mut self, wanted: &str) -> String {
+        let mut skipped = String::new();
+        loop {
+            let mut line = String::new();
+            let length = self.stdout.read_line(&mut line).expect("the shell writes text");
+            assert!(length > 0, "the shell ended without {wanted:?}; it said {skipped}");
+            if line.contains(wanted) {
+                return skipped;
+            }
+            skipped.push_str(&line);
+        }
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn errors_keep_zkclis_line_and_say_what_to_do() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let (_, stderr, code) = run(&zk, &["create", "/a", "x"]);
+    assert_eq!((stderr.as_str(), code), ("Created /a", 0));
+    ok(&zk, &["create", "/a/b"]);
+    let cases: &[(&[&str], &str, i32)] = &[
+        (&["get", "/a/c/d"], "Node does not exist: /a/c/d\n  hint: /a exists, /a/c does not", 1),
+        (&["set", "-v", "7", "/a", "y"], "version No is not valid : /a\n  hint: its dataVersion is 0", 1),
+        (
+            &["delete", "/a"],
+            "Node not empty: /a\n  hint: 1 nodes are below it; deleteall /a deletes them, too",
+            1,
+        ),
+        (&["delete", "-v", "x", "/a"], "-v argument must be an int value, found \"x\"", 1),
+        (&["set", "-b", "/a", "%"], "-b: this is not base64: Invalid symbol 37, offset 0.", 1),
+        (&["redo", "x"], "Command index out of range", 1),
+    ];
+    for (words, expected, expected_code) in cases {
+        let (stdout, stderr, code) = run(&zk, words);
+        assert_eq!((stdout.as_str(), stderr.as_str(), code), ("", *expected, *expected_code), "{words:?}");
+    }
+    let (_, stderr, code) = run(&zk, &["gett", "/a"]);
+    assert!(stderr.ends_with(
+        "Command not found: Command not found gett\n  hint: did you mean get? help lists the commands"
+    ));
+    assert_eq!(code, 127);
+    let (_, stderr, code) = run(&zk, &["addauth", "digest"]);
+    assert!(stderr.starts_with("KeeperErrorCode = AuthFailed") && code == 1, "{stderr}");
+}
+
+#[test]
+fn without_a_server_it_says_why() {
+    let (stdout, stderr, code) = run("127.0.0.1:1", &["ls", "/"]);
+    assert_eq!((stdout.as_str(), code), ("", 1));
+    assert!(
+        stderr.starts_with("KeeperErrorCode = ConnectionLoss for /\n  hint: 127.0.0.1:1: Connection refused"),
+        "{stderr}"
+    );
+    let (_, stderr, code) =
+        finish(shell("127.0.0.1:1").args(["-timeout", "100", "-waitforconnection", "ls", "/"]));
+    assert!(stderr.contains("ConnectionLoss") && code == 1, "{stderr}");
+    for bad in ["127.0.0.1:1/x/", "127.0.0.1:port", "/only/a/path"] {
+        assert_eq!(run(bad, &["ls", "/"]).2, 1, "{bad}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("client.properties");
+    std::fs::write(&file, "zookeeper.client.secure=true\n").expect("written");
+    let (_, stderr, code) =
+        finish(shell("127.0.0.1:1").arg("-client-configuration").arg(&file).args(["ls", "/"]));
+    assert!(stderr.contains("TLS") && code == 2, "{stderr}");
+}
+
+#[test]
+fn a_chroot_and_several_hosts() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    ok(&zk, &["create", "/app"]);
+    let below = format!("127.0.0.1:1,{zk}/app");
+    let (_, stderr, _) = run(&below, &["create", "/inner", "x"]);
+    assert_eq!(stderr, "Created /inner");
+    assert_eq!(ok(&below, &["ls", "-R", "/"]), "/\n/inner");
+    assert_eq!(ok(&zk, &["get", "/app/inner"]), "x");
+    let (_, stderr, _) = run(&below, &["get", "/other"]);
+    assert!(stderr.starts_with("Node does not exist: /other"), "{stderr}");
+    let mut piped = Piped::start(&below);
+    piped.type_line("get -w /inner");
+    piped.expect("x");
+    piped.type_line("set /inner y");
+    piped.expect("type:NodeDataChanged path:/inner");
+}
+
+#[test]
+fn json_and_other_forms_of_values() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    ok(&zk, &["create", "/j", "{\"a\":[1]}"]);
+    ok(&zk, &["set", "-b", "/j", "/wA="]);
+    let json = |words: &[&str]| {
+        let (stdout, stderr, code) = finish(shell(&zk).args(["--output", "json"]).args(words));
+        let text = if code == 0 { stdout } else { stderr };
+        let line = text.lines().last().expect("a line").to_string();
+        (serde_json::from_str::<serde_json::Value>(&line).expect("JSON"), code)
+    };
+    let (value, _) = json(&["get", "-s", "/j"]);
+    assert_eq!((&value["data"]["base64"], &value["stat"]["dataVersion"]), (&"/wA=".into(), &1.into()));
+    let (value, code) = json(&["get", "/absent"]);
+    assert_eq!(
+        (&value["error"], &value["hint"], code),
+        (&"NoNode".into(), &"ls / lists what there is".into(), 1)
+    );
+    assert_eq!(json(&["ls", "/"]).0["children"], serde_json::json!(["j", "zookeeper"]));
+    assert_eq!(json(&["getAcl", "/j"]).0["acl"], serde_json::json!(["world:anyone:cdrwa"]));
+    ok(&zk, &["set", "/j", "{\"a\":[1]}"]);
+    let (stdout, _, _) = finish(shell(&zk).args(["--values=json", "get", "/j"]));
+    assert_eq!(stdout, "{\n  \"a\": [\n    1\n  ]\n}");
+    let (stdout, _, _) = finish(shell(&zk).args(["--values", "hex", "get", "/j"]));
+    assert!(
+        stdout.contains("|00000000| 7b 22 61 22 3a 5b 31 5d 7d                      |{\"a\":[1]}       |"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn the_session_and_its_watches_outlive_a_connection() {
+    let mut server = Server::start("", &[]);
+    let mut piped = Piped::start(&at(&server));
+    for line in [
+        "addauth digest me:secret",
+        "create -e /mine x",
+        "get -w /mine",
+        "addWatch /zookeeper",
+        "stat -w /later",
+    ] {
+        piped.type_line(line);
+    }
+    // The answer of getEphemerals: all before it is done.
+    piped.type_line("getEphemerals");
+    piped.expect("[/mine]");
+    server.kill();
+    piped.expect("state:Disconnected");
+    server.launch();
+    piped.expect("state:SyncConnected type:None");
+    piped.type_line("getEphemerals");
+    piped.expect("[/mine]");
+    piped.type_line("whoami");
+    piped.expect("digest: me");
+    piped.type_line("set /mine y");
+    piped.expect("type:NodeDataChanged path:/mine");
+    piped.type_line("create /later");
+    piped.expect("type:NodeCreated path:/later");
+    piped.type_line("quit");
+    piped.expect("state:Closed");
+    assert_eq!(ok(&at(&server), &["ls", "/"]), "[later, zookeeper]");
+}
+
+#[test]
+fn watches_can_be_silenced() {
+    let server = Server::start("", &[]);
+    let mut piped = Piped::start(&at(&server));
+    for line in [
+        "create /a",
+        "printwatches off",
+        "get -w /a",
+        "set /a 1",
+        "printwatches on",
+        "get -w /a",
+        "set /a 2",
+        "getAllChildrenNumber /",
+    ] {
+        piped.type_line(line);
+    }
+    let before = piped.expect("type:NodeDataChanged path:/a");
+    assert!(!before.contains("NodeDataChanged"), "{before}");
+}
+
+#[test]
+fn find_and_tree() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    for path in ["/app", "/app/b", "/app/b/lock-2", "/app/b/lock-1", "/app/a"] {
+        ok(&zk, &["create", path]);
+    }
+    assert_eq!(ok(&zk, &["find", "/app", "--name", "lock-*"]), "/app/b/lock-1\n/app/b/lock-2");
+    assert_eq!(ok(&zk, &["find", "/app", "--name=[ab]"]), "/app/a\n/app/b");
+    assert_eq!(ok(&zk, &["tree", "/app"]), "/app\n├── a\n└── b\n    ├── lock-1\n    └── lock-2\n5 nodes");
+    assert_eq!(ok(&zk, &["tree", "/app", "--depth", "1"]), "/app\n├── a\n└── b (2 below)\n3 nodes");
+}
+
+#[test]
+fn a_subtree_goes_to_a_file_and_comes_back() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("app.json");
+    let file = file.to_str().expect("a name");
+    ok(&zk, &["create", "/app", "top"]);
+    ok(&zk, &["create", "/app/null"]);
+    ok(&zk, &["create", "/app/bytes", "x", "world:anyone:rd,ip:127.0.0.1:cdrwa"]);
+    ok(&zk, &["set", "-b", "/app/bytes", "AP8="]);
+    ok(&zk, &["create", "-e", "/app/mine"]);
+    assert!(ok(&zk, &["export", "/app", file]).starts_with("4 nodes of /app"));
+    let report = ok(&zk, &["import", file, "/copy/of/app"]);
+    assert_eq!(report, "3 nodes created below /copy/of/app; 1 were ephemeral and are left out");
+    assert_eq!(ok(&zk, &["get", "/copy/of/app"]), "top");
+    assert_eq!(ok(&zk, &["get", "/copy/of/app/null"]), "null");
+    assert_eq!(ok(&zk, &["get", "-b", "/copy/of/app/bytes"]), "AP8=");
+    assert_eq!(ok(&zk, &["getAcl", "/copy/of/app/bytes"]), ok(&zk, &["getAcl", "/app/bytes"]));
+    ok(&zk, &["set", "/app", "changed"]);
+    let report = ok(&zk, &["import", file]);
+    assert!(report.starts_with("0 nodes created below /app; 3 existed already"), "{report}");
+    assert_eq!(ok(&zk, &["get", "/app"]), "changed");
+    ok(&zk, &["import", file, "--overwrite"]);
+    assert_eq!(ok(&zk, &["get", "/app"]), "top");
+    let (_, stderr, code) = run(&zk, &["import", "/nonexistent"]);
+    assert!(stderr.contains("/nonexistent: No such file") && code == 1, "{stderr}");
+}
+
+#[test]
+fn watch_follows_a_subtree() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    ok(&zk, &["create", "/app"]);
+    let mut piped = Piped::start(&zk);
+    piped.type_line("watch /app --count 3");
+    piped.expect("following /app");
+    ok(&zk, &["create", "/app/a", "first"]);
+    piped.expect("created /app/a = first");
+    ok(&zk, &["set", "/app/a", "second"]);
+    piped.expect("changed /app/a = second");
+    ok(&zk, &["delete", "/app/a"]);
+    piped.expect("deleted /app/a");
+    // The watch is gone with the command.
+    piped.type_line("create /app/b");
+    piped.type_line("getAllChildrenNumber /app");
+    let before = piped.expect("1");
+    assert!(!before.contains("NodeCreated"), "{before}");
+}
+
+#[test]
+fn edit_writes_back_unless_somebody_else_did() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    ok(&zk, &["create", "/conf", "mode=slow"]);
+    let edit = |editor: &str| finish(shell(&zk).env("EDITOR", editor).args(["edit", "/conf"]));
+    assert_eq!(edit("sed -i s/slow/fast/").0, "/conf has dataVersion 1 now");
+    assert_eq!(ok(&zk, &["get", "/conf"]), "mode=fast");
+    assert_eq!(edit("true").0, "/conf is unchanged");
+    let (_, stderr, code) = edit("false");
+    assert!(stderr.contains("nothing was changed") && code == 1, "{stderr}");
+    let meddler = format!(
+        "{} shell -server {zk} set /conf theirs >/dev/null; echo mine >",
+        env!("CARGO_BIN_EXE_ringkeeper")
+    );
+    let (_, stderr, code) = edit(&meddler);
+    assert!(stderr.contains("somebody else changed /conf meanwhile; your text is in "), "{stderr}");
+    assert_eq!((code, ok(&zk, &["get", "/conf"]).as_str()), (1, "theirs"));
+    let kept = stderr.rsplit("your text is in ").next().expect("a name");
+    assert_eq!(std::fs::read_to_string(kept).expect("it is kept"), "mine\n");
+    std::fs::remove_file(kept).expect("removed");
+}
+
+#[test]
+fn a_session_without_ephemeral_nodes_does_not_linger() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let mut observer = server.connect();
+    ok(&zk, &["create", "-e", "/lingers"]);
+    assert_eq!(observer.exists("/lingers", false).err, 0);
+    ok(&zk, &["create", "/stays"]);
+    eventually("only the session with the node is left", || {
+        let mntr = server.four_letters("mntr").unwrap_or_default();
+        mntr.contains("zk_global_sessions\t2")
+    });
+}
+
+/// A shell on a terminal of its own.
+fn terminal(server: &str, history: &Path) -> rexpect::session::PtySession {
+    let mut command = shell(server);
+    command
+        .stdin(Stdio::inherit())
+        .env("TERM", "xterm")
+        .env("NO_COLOR", "1")
+        .env("RINGKEEPER_HISTORY", history);
+    rexpect::session::spawn_command(command, Some(60_000)).expect("a terminal")
+}
+
+#[test]
+fn on_a_terminal() {
+    let mut server = Server::start("", &[]);
+    let zk = at(&server);
+    ok(&zk, &["create", "/application", "found"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let history = folder.path().join("state/history");
+    let mut tty = terminal(&zk, &history);
+    let connected = format!("[zk: {zk}(CONNECTED) ");
+    tty.exp_string("help lists the commands").expect("a greeting");
+    // A path completed from the server.
+    press(&mut tty, "get /appl\t\r");
+    tty.exp_string("found").expect("the completed path's data");
+    tty.send_line("addauth digest me:secret").expect("sent");
+    tty.exp_string(&connected).expect("a prompt");
+    // A server that hangs: Ctrl-C ends the command, not the shell.
+    signal(&server, "STOP");
+    tty.send_line("ls /").expect("sent");
+    tty.exp_string("ls /").expect("the echo");
+    // The key counts once the command runs and not before: pressed again until it did.
+    let mut seen = String::new();
+    eventually("the command is interrupted", || {
+        press(&mut tty, "\x03");
+        (0..1000).for_each(|_| seen.extend(tty.try_read()));
+        seen.contains("interrupted")
+    });
+    tty.send_line("values text").expect("sent");
+    tty.exp_string("values are shown as text").expect("the shell goes on");
+    signal(&server, "CONT");
+    tty.send_line("getAllChildrenNumber /application").expect("sent");
+    tty.exp_string("\r\n0\r\n").expect("it goes on");
+    // A lost server is told above the prompt, and why a command fails below it.
+    server.kill();
+    tty.exp_string("state:Disconnected").expect("the event");
+    tty.send_line("ls /").expect("sent");
+    tty.exp_string("Connection refused").expect("the reason");
+    server.launch();
+    tty.exp_string("state:SyncConnected").expect("the event");
+    tty.send_line("quit").expect("sent");
+    tty.exp_eof().expect("it ends");
+    // The next session knows the lines of this one, but for the secret.
+    let kept = std::fs::read_to_string(&history).expect("a history");
+    assert!(kept.contains("getAllChildrenNumber /application") && !kept.contains("secret"), "{kept}");
+    let mut tty = terminal(&zk, &history);
+    tty.exp_string("help lists the commands").expect("a greeting");
+    press(&mut tty, "\x1b[A\x1b[A\x1b[A\r");
+    tty.exp_string("\r\n0\r\n").expect("the third line from the end, again");
+    press(&mut tty, "\x04");
+    tty.exp_eof().expect("it ends");
+}
+
+fn press(tty: &mut rexpect::session::PtySession, keys: &str) {
+    tty.send(keys).expect("sent");
+    tty.flush().expect("sent");
+}
+
+fn signal(server: &Server, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(server.pid().to_string()).status();
+    assert!(status.expect("kill").success());
+}
+
+/// zkServer.sh and zkCli.sh with a folder of their own.
+struct Scripts {
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Scripts {
+    fn new() -> Scripts {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("a port").port();
+        let data = folder.path().join("data");
+        let text = format!(
+            "tickTime=2000\n  dataDir = {}\nclientPort={port}\nclientPortAddress=127.0.0.1\n",
+            data.display()
+        );
+        std::fs::write(folder.path().join("zoo.cfg"), text).expect("a configuration");
+        Scripts { folder, port }
+    }
+
+    fn run(&self, script: &str, words: &[&str]) -> (String, String, i32) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
+        let mut command = Command::new(path);
+        command.args(words).env("RINGKEEPER", env!("CARGO_BIN_EXE_ringkeeper")).stdin(Stdio::null());
+        command.env("ZOOCFGDIR", self.folder.path()).env("ZOO_LOG_DIR", self.folder.path().join("logs"));
+        for name in ["ZOOCFG", "ZOOPIDFILE", "SERVER_JVMFLAGS", "JVMFLAGS", "ZOO_DATADIR_AUTOCREATE_DISABLE"]
+        {
+            command.env_remove(name);
+        }
+        let output = command.output().expect("a script");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_string();
+        (text(&output.stdout), text(&output.stderr), output.status.code().unwrap_or(-1))
+    }
+
+    fn server(&self, words: &[&str]) -> (String, i32) {
+        let (stdout, _, code) = self.run("zkServer.sh", words);
+        (stdout, code)
+    }
+}
+
+impl Drop for Scripts {
+    fn drop(&mut self) {
+        self.run("zkServer.sh", &["stop"]);
+    }
+}
+
+#[test]
+fn zk_server_sh_as_its_users_know_it() {
+    let scripts = Scripts::new();
+    let pid_file = scripts.folder.path().join("data/zookeeper_server.pid");
+    let found = format!("Client port found: {}. Client address: 127.0.0.1. Client SSL: false.", scripts.port);
+    let (stdout, stderr, code) = scripts.run("zkServer.sh", &["status"]);
+    assert_eq!(stdout, format!("{found}\nError contacting service. It is probably not running."));
+    assert_eq!(code, 1);
+    assert_eq!(stderr, format!("Using config: {}/zoo.cfg", scripts.folder.path().display()));
+    let none =
+        format!("Stopping zookeeper ... no zookeeper to stop (could not find file {})", pid_file.display());
+    assert_eq!(scripts.server(&["stop"]), (none, 0));
+    assert_eq!(scripts.server(&["start"]), ("Starting zookeeper ... STARTED".into(), 0));
+    let pid = std::fs::read_to_string(&pid_file).expect("a pid file");
+    let running = format!("Starting zookeeper ... already running as process {pid}.");
+    assert_eq!(scripts.server(&["start"]), (running, 1));
+    assert_eq!(scripts.server(&["status"]), (format!("{found}\nMode: standalone"), 0));
+    let file = scripts.folder.path().join("zoo.cfg");
+    assert_eq!(scripts.server(&["status", file.to_str().expect("a name")]).1, 0);
+    let (stdout, _, code) =
+        scripts.run("zkCli.sh", &["-server", &format!("127.0.0.1:{}", scripts.port), "ls", "/"]);
+    assert!(stdout.ends_with("[zookeeper]") && code == 0, "{stdout}");
+    let restarted = "Stopping zookeeper ... STOPPED\nStarting zookeeper ... STARTED";
+    assert_eq!(scripts.server(&["restart"]), (restarted.into(), 0));
+    assert_ne!(std::fs::read_to_string(&pid_file).expect("a pid file"), pid);
+    assert_eq!(scripts.server(&["stop"]), ("Stopping zookeeper ... STOPPED".into(), 0));
+    assert!(!pid_file.exists());
+    assert_eq!(scripts.server(&["status"]).1, 1);
+}
+
+#[test]
+fn zk_server_sh_explains() {
+    let scripts = Scripts::new();
+    let (stdout, code) = scripts.server(&["print-cmd"]);
+    assert!(
+        stdout.contains("/ringkeeper\" start \"") && stdout.contains("/zoo.cfg\" > \"") && code == 0,
+        "{stdout}"
+    );
+    let (stdout, code) = scripts.server(&["version"]);
+    assert!(stdout.contains(", version 3.9.") && code == 0, "{stdout}");
+    let (_, stderr, _) = scripts.run("zkServer.sh", &["begin"]);
+    assert!(stderr.contains("{start|start-foreground|stop|version|restart|status|print-cmd}"), "{stderr}");
+    std::fs::write(scripts.folder.path().join("bad.cfg"), "tickTime=soon\ndataDir=x\n").expect("written");
+    let (stdout, stderr, code) = scripts.run("zkServer.sh", &["start", "bad.cfg"]);
+    assert_eq!((stdout.as_str(), code), ("Starting zookeeper ... FAILED TO START", 1));
+    assert!(stderr.contains("tickTime"), "{stderr}");
+    let (_, stderr, code) = scripts.run("zkServer.sh", &["--config", "/nonexistent", "start"]);
+    assert!(stderr.contains("/nonexistent/zoo.cfg cannot be read") && code == 1, "{stderr}");
+}
