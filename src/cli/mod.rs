@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bench;
+mod convert;
 mod options;
 mod start;
 
@@ -28,6 +29,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Start(start::Arguments),
+    Import(convert::ImportArguments),
+    Export(convert::ExportArguments),
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
     /// Print the version.
@@ -53,6 +56,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Import(arguments) => convert::import(&arguments),
+        Command::Export(arguments) => convert::export(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));

@@ -9,6 +9,7 @@
 
 pub mod apache;
 mod boot;
+pub mod convert;
 mod core;
 mod layout;
 mod scribe;
