@@ -17,7 +17,14 @@ ONLY_APACHE = {
     "envi": {"java.version", "java.vendor", "java.home", "java.class.path", "java.library.path", "java.io.tmpdir", "java.compiler",
              "jvm.memory.free", "jvm.memory.max", "jvm.memory.total"},  # there is no virtual machine
 }
-EMPTY_IS_FINE = {"hash"}
+# Of mntr, the lines below the ones here describe threads, queues and roles that ZooKeeper has inside and this server has not.
+MNTR = re.compile(
+    r"zk_((avg|min|max|cnt|sum|p\d+)_(fsynctime|readlatency|updatelatency)|(avg|min|max)_latency|version|server_state|\w*_count|\w*znode\w*|"
+    r"ephemerals\w*|num_alive\w*|outstanding_(requests|tls_handshake)|global_sessions|local_sessions|packets_\w+|approximate_data_size|uptime|"
+    r"watch_\w+|connection_\w+|sessionless\w+|open_file\w+|max_file\w+|stale_\w+|throttled_ops|large_requests\w*|tls_handshake_exceeded|"
+    r"unsuccessful_handshake|dead_watchers_\w+)$")
+INSIDE = re.compile(r"zk_((avg|min|max|cnt|sum|p\d+)_.*|(proposal|skip_learner_\w+|snapshot_error|restore_error|diff|commit|learner_\w+|looking|quit_\w+|revalidate|snapshot_rate\w*|"
+                    r"restore_rate\w*|connection_revalidate)_count)$")
 
 
 def ask(port, word):
@@ -54,6 +61,8 @@ def lines(word, text):
         line = re.sub(r"lresp=[^,]*|lop=\w+", lambda match: match[0].split("=")[0] + "=X", line)
         if word in ("envi", "mntr"):
             line = re.split(r"[=\t]", line)[0]
+        if word == "mntr" and (not MNTR.match(line) or INSIDE.match(line) and not re.search("fsynctime|latency$", line)):
+            continue
         if word == "stmk" or word == "gtmk":
             line = "MASK"
         masked.append(line)
