@@ -240,7 +240,12 @@ fn probe_disk(options: &ServerOptions, folders: &boot::Folders) -> Result<DiskPr
         tracing::warn!("forceSync=no: an acknowledged write may be lost when the machine fails");
         probe.durability = Durability::None;
     }
-    if !probe.direct {
+    if crate::io::disk::is_volatile(&folders.log) {
+        tracing::warn!(
+            "{} is in memory (tmpfs): nothing in it survives the machine, acknowledged writes neither",
+            folders.log.display()
+        );
+    } else if !probe.direct {
         tracing::warn!(
             "{} has no O_DIRECT; the log goes through the page cache (works, but with less steady latency)",
             folders.log.display()
