@@ -66,6 +66,7 @@ pub struct ServerOptions {
 
 /// Runs the server until a signal or a failure ends it.
 pub fn run(options: ServerOptions) -> Result<(), String> {
+    crate::io::process::avoid_huge_pages();
     signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let open_files = crate::io::process::raise_open_files();
     let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
