@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bench;
+mod inspect;
 mod options;
 mod start;
 
@@ -30,6 +31,7 @@ enum Command {
     Start(start::Arguments),
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
+    Inspect(inspect::InspectArgs),
     /// Print the version.
     Version,
 }
@@ -54,6 +56,7 @@ fn run(command: Command) -> ExitCode {
     match command {
         Command::Start(arguments) => start::run(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
+        Command::Inspect(arguments) => done_or_failed(inspect::run(&arguments)),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
