@@ -229,6 +229,10 @@ pub fn scan(
         visit(&image.tree, &node, children).map_err(|what| ImageError { offset, what })?;
     }
     take_sections(&mut input, &mut image)?;
+    // Also makes an unpacker check its own checksum.
+    if input.has_more()? {
+        return Err(input.error("bytes follow the end of the snapshot"));
+    }
     Ok(image)
 }
 
