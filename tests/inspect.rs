@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::Value;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use support::Server;
@@ -161,4 +162,23 @@ fn our_own_folder_is_read_while_the_server_runs() {
     let changes = json(&["diff", &format!("{folder}@{zxid}"), &folder]);
     assert_eq!(changes.last().unwrap()["created"], 12);
     assert!(text(&inspect(&["log", &folder, "--verify"])).contains("sound"));
+}
+
+#[test]
+fn a_followed_log_shows_what_is_written_after_it_was_opened() {
+    let server = Server::start("", &[]);
+    let mut client = server.connect();
+    assert_eq!(client.create("/before", b"", 0).err, 0);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringkeeper"))
+        .args(["inspect", "log", "--follow", "--type", "create2,create"])
+        .arg(server.data())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("\"/before\""));
+    assert_eq!(client.create("/after", b"", 0).err, 0);
+    assert!(lines.next().unwrap().unwrap().contains("\"/after\""));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -236,7 +236,7 @@ fn open_apache(window: &mut Window) -> Result<(u64, Form), Problem> {
     let number = |at: usize| header[at..].first_chunk::<4>().map_or(0, |bytes| i32::from_be_bytes(*bytes));
     let what = match header.len() {
         0 => return Ok((0, Form::Apache)),
-        ..HEADER_BYTES => "the file ends in its header".into(),
+        1..HEADER_BYTES => "the file ends in its header".into(),
         _ if &header[..4] != b"ZKLG" => "this is no transaction log (its magic is not ZKLG)".into(),
         _ if number(4) != VERSION => format!("the log has version {}, not {VERSION}", number(4)),
         _ if number(8) != 0 || number(12) != 0 => "the database id in the header is not 0".into(),
