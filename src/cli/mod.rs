@@ -6,6 +6,7 @@
 
 pub mod bench;
 mod convert;
+mod inspect;
 mod options;
 mod start;
 
@@ -33,6 +34,7 @@ enum Command {
     Export(convert::ExportArguments),
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
+    Inspect(inspect::InspectArgs),
     /// Print the version.
     Version,
 }
@@ -59,6 +61,7 @@ fn run(command: Command) -> ExitCode {
         Command::Import(arguments) => convert::import(&arguments),
         Command::Export(arguments) => convert::export(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
+        Command::Inspect(arguments) => done_or_failed(inspect::run(&arguments)),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
