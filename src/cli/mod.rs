@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bench;
+mod convert;
 mod inspect;
 mod options;
 mod start;
@@ -29,6 +30,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Start(start::Arguments),
+    Import(convert::ImportArguments),
+    Export(convert::ExportArguments),
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
     Inspect(inspect::InspectArgs),
@@ -55,6 +58,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Import(arguments) => convert::import(&arguments),
+        Command::Export(arguments) => convert::export(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
         Command::Inspect(arguments) => done_or_failed(inspect::run(&arguments)),
         Command::Version => {
