@@ -5,9 +5,11 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod bench;
+pub mod client;
 mod convert;
 mod inspect;
 mod options;
+mod shell;
 mod start;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +37,7 @@ enum Command {
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
     Inspect(inspect::InspectArgs),
+    Shell(shell::Arguments),
     /// Print the version.
     Version,
 }
@@ -62,6 +65,7 @@ fn run(command: Command) -> ExitCode {
         Command::Export(arguments) => convert::export(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
         Command::Inspect(arguments) => done_or_failed(inspect::run(&arguments)),
+        Command::Shell(arguments) => shell::run(&arguments),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

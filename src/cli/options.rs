@@ -12,7 +12,8 @@ use crate::tree::permission::DigestSettings;
 use std::path::Path;
 
 /// What four-letter words say: programs look for a ZooKeeper version, so the one we stand in for comes first.
-const VERSION: &str =
+/// What scripts that ask for ZooKeeper's version are told.
+pub(super) const VERSION: &str =
     concat!("3.9.5-ringkeeper-", env!("CARGO_PKG_VERSION"), ", built on 2026-01-01 00:00 UTC");
 
 /// Connections the kernel may hold before they are accepted; fan-in after a restart is large.

@@ -12,6 +12,7 @@ mod bufring;
 pub mod clock;
 pub mod disk;
 pub mod epoll;
+pub mod local_time;
 mod patience;
 pub mod poller;
 pub mod process;

@@ -1,0 +1,256 @@
+//! The terminal: line editing, completion, history over sessions, events above the prompt, Ctrl-C for what runs.
+
+use super::announcer::{Announcer, Through};
+use super::commands::{self, COMMANDS};
+use super::session::Shell;
+use super::{COMPLETION_MAX, Client, words};
+use crate::cli::client::path;
+use rustyline::completion::{Completer, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// Reads and runs lines until the user leaves.
+pub(super) fn run(mut shell: Shell) -> Shell {
+    let config = Config::builder().completion_type(CompletionType::List).max_history_size(HISTORY_LINES_MAX);
+    let config = config.and_then(|config| config.history_ignore_dups(true)).map(|config| config.build());
+    let editor = config.and_then(Editor::<Helpers, DefaultHistory>::with_config);
+    let mut editor = match editor {
+        Ok(editor) => editor,
+        Err(error) => {
+            eprintln!("ringkeeper: this terminal cannot be used: {error}");
+            return shell;
+        }
+    };
+    editor
+        .set_helper(Some(Helpers { client: Arc::clone(&shell.client), is_coloured: shell.out.is_coloured }));
+    let file = history_file(&|name| std::env::var_os(name).map(PathBuf::from));
+    if let Some(file) = &file {
+        // There is none yet.
+        let _ = editor.load_history(file);
+    }
+    if let Ok(printer) = editor.create_external_printer() {
+        shell.announcer.set_through(Some(above_the_prompt(printer)));
+    }
+    watch_for_interrupts(&shell.announcer, &shell.client);
+    shell.out.text("Welcome to ZooKeeper! help lists the commands, Tab completes, Ctrl-D leaves.");
+    loop {
+        match editor.readline(&shell.prompt()) {
+            Ok(line) => {
+                if is_remembered(&line) {
+                    // A line more or less in the history is no reason to stop.
+                    let _ = editor.add_history_entry(&line);
+                    save(&mut editor, file.as_deref());
+                }
+                if shell.run_line(&line).is_break() {
+                    break;
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => {
+                eprintln!("ringkeeper: {error}");
+                break;
+            }
+        }
+    }
+    shell.announcer.set_through(None);
+    shell
+}
+
+fn above_the_prompt(mut printer: impl ExternalPrinter + Send + 'static) -> Through {
+    Box::new(move |text| {
+        if printer.print(format!("{text}\n")).is_err() {
+            println!("{text}");
+        }
+    })
+}
+
+/// Ctrl-C reaches the editor as a character; as a signal it comes only while a command runs, which it ends.
+fn watch_for_interrupts(announcer: &Arc<Announcer>, client: &Arc<Mutex<Option<Arc<Client>>>>) {
+    let (announcer, client) = (Arc::clone(announcer), Arc::clone(client));
+    std::thread::spawn(move || {
+        loop {
+            crate::io::signals::wait_interrupt();
+            announcer.interrupt();
+            let client = client.lock().expect("no thread panics with this lock").clone();
+            if let Some(client) = client {
+                client.interrupt();
+            }
+        }
+    });
+}
+
+/// Secrets stay out of the history.
+fn is_remembered(line: &str) -> bool {
+    let words = words::split(line);
+    words.first().is_some_and(|name| name != "addauth" && !name.trim().is_empty())
+}
+
+fn save(editor: &mut Editor<Helpers, DefaultHistory>, file: Option<&Path>) {
+    let Some(file) = file else { return };
+    if let Some(folder) = file.parent() {
+        let _ = std::fs::create_dir_all(folder);
+    }
+    // A history that cannot be kept is no reason to bother anybody at each line.
+    let _ = editor.append_history(file);
+}
+
+/// `$RINGKEEPER_HISTORY` (empty: nowhere), else below the user's state folder.
+fn history_file(env: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    if let Some(named) = env("RINGKEEPER_HISTORY") {
+        return (!named.as_os_str().is_empty()).then_some(named);
+    }
+    let state = env("XDG_STATE_HOME").or_else(|| env("HOME").map(|home| home.join(".local/state")));
+    Some(state?.join("ringkeeper/shell-history"))
+}
+
+/// Lines that are kept.
+const HISTORY_LINES_MAX: usize = 2000;
+/// Candidates that are shown for one word; a folder of a million nodes must not fill the screen.
+const CANDIDATES_MAX: usize = 200;
+
+struct Helpers {
+    client: Arc<Mutex<Option<Arc<Client>>>>,
+    is_coloured: bool,
+}
+
+impl Helper for Helpers {}
+impl Validator for Helpers {}
+impl Hinter for Helpers {
+    type Hint = String;
+}
+
+impl Highlighter for Helpers {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(
+        &'s self,
+        prompt: &'p str,
+        _default: bool,
+    ) -> std::borrow::Cow<'b, str> {
+        if !self.is_coloured {
+            return prompt.into();
+        }
+        let colour = if prompt.contains("(CONNECTED") { "32" } else { "31" };
+        format!("\x1b[{colour}m{prompt}\x1b[0m").into()
+    }
+}
+
+impl Completer for Helpers {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let client = self.client.lock().expect("no thread panics with this lock").clone();
+        let children = |parent: &str| {
+            let client = client.as_ref().filter(|client| client.state().is_connected());
+            client.and_then(|client| client.children_within(parent, COMPLETION_MAX).ok()).unwrap_or_default()
+        };
+        let (start, candidates) = candidates(&line[..pos], &children);
+        let pair = |(display, replacement)| Pair { display, replacement };
+        Ok((start, candidates.into_iter().map(pair).collect()))
+    }
+}
+
+/// Where the last word of the text starts, and what it may become: what to show, what to put there.
+fn candidates(text: &str, children: &dyn Fn(&str) -> Vec<String>) -> (usize, Vec<(String, String)>) {
+    let start = text.rfind([' ', '\t']).map_or(0, |at| at + 1);
+    let word = &text[start..];
+    let before = words::split(text[..start].trim());
+    let mut found: Vec<(String, String)> = match before.first() {
+        None => names(word),
+        Some(name) if word.starts_with('-') => options(name, word),
+        Some(name) if name == "help" => names(word),
+        Some(_) if word.starts_with('/') => paths(word, children),
+        Some(_) => Vec::new(),
+    };
+    found.sort();
+    if found.len() > CANDIDATES_MAX {
+        // Completed as far as all of them agree, which is shown instead of the list.
+        let common = common_prefix(&found);
+        let shown = format!("{} of {} nodes", CANDIDATES_MAX, found.len());
+        found.truncate(CANDIDATES_MAX);
+        if common.len() > word.len() {
+            found = vec![(shown, common)];
+        }
+    }
+    (start, found)
+}
+
+fn names(word: &str) -> Vec<(String, String)> {
+    let fitting =
+        COMMANDS.iter().filter(|command| command.name.to_lowercase().starts_with(&word.to_lowercase()));
+    fitting.map(|command| (command.name.into(), format!("{} ", command.name))).collect()
+}
+
+fn options(name: &str, word: &str) -> Vec<(String, String)> {
+    let flags = commands::find(name).map(|command| command.flags).unwrap_or_default();
+    let fitting =
+        flags.iter().map(|flag| (flag, format!("-{}", flag.name))).filter(|(_, name)| name.starts_with(word));
+    fitting.map(|(flag, name)| (format!("{name}  {}", flag.about), format!("{name} "))).collect()
+}
+
+fn paths(word: &str, children: &dyn Fn(&str) -> Vec<String>) -> Vec<(String, String)> {
+    let slash = word.rfind('/').expect("the word starts with one");
+    let (parent, prefix) = (if slash == 0 { "/" } else { &word[..slash] }, &word[slash + 1..]);
+    // A name with blanks would need quotes around the whole word.
+    let fitting =
+        children(parent).into_iter().filter(|name| name.starts_with(prefix) && !name.contains([' ', '\t']));
+    fitting.map(|name| (name.clone(), path::join(parent, &name))).collect()
+}
+
+fn common_prefix(found: &[(String, String)]) -> String {
+    let mut common = found.first().map(|(_, text)| text.as_str()).unwrap_or_default();
+    for (_, text) in found {
+        let same = common.char_indices().zip(text.chars()).find(|((_, c), d)| c != d).map(|((at, _), _)| at);
+        common = &common[..same.unwrap_or(common.len().min(text.len()))];
+    }
+    common.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(text: &str) -> Vec<String> {
+        let children = |parent: &str| match parent {
+            "/" => vec!["app".into(), "apple".into(), "with blank".into()],
+            "/app" => (0..1000).map(|number| format!("node-{number:04}")).collect(),
+            _ => Vec::new(),
+        };
+        candidates(text, &children).1.into_iter().map(|(_, replacement)| replacement).collect()
+    }
+
+    #[test]
+    fn commands_options_and_paths() {
+        assert_eq!(completed("getA"), ["getAcl ", "getAllChildrenNumber "]);
+        assert_eq!(completed("geta"), ["getAcl ", "getAllChildrenNumber "]);
+        assert_eq!(completed("stat -"), ["-w "]);
+        assert_eq!(completed("find / --n"), ["--name "]);
+        assert_eq!(completed("get /ap"), ["/app", "/apple"]);
+        assert_eq!(completed("get /"), ["/app", "/apple"]);
+        assert_eq!(completed("get x"), Vec::<String>::new());
+        assert_eq!(completed("help se"), ["set ", "setAcl ", "setquota "]);
+    }
+
+    #[test]
+    fn long_lists_are_bounded() {
+        assert_eq!(completed("get /app/"), ["/app/node-0"]);
+        assert_eq!(completed("get /app/node-0").len(), CANDIDATES_MAX);
+        assert_eq!(completed("get /app/node-012").len(), 10);
+    }
+
+    #[test]
+    fn where_the_history_is() {
+        let env = |name: &str| match name {
+            "HOME" => Some(PathBuf::from("/h")),
+            _ => None,
+        };
+        assert_eq!(history_file(&env), Some("/h/.local/state/ringkeeper/shell-history".into()));
+        assert_eq!(history_file(&|name| (name == "RINGKEEPER_HISTORY").then(PathBuf::new)), None);
+        assert!(is_remembered("ls /") && !is_remembered("addauth digest a:b") && !is_remembered("  "));
+    }
+}
