@@ -29,13 +29,108 @@ pub struct ServerStats {
     pub latency_sum_ms: u64,
     /// Replies in the sum.
     pub latency_count: u64,
+    /// Latencies of reads.
+    pub reads: Latencies,
+    /// Latencies of writes and syncs.
+    pub updates: Latencies,
     /// What `stmk` set; None: the default.
     pub trace_mask: Option<i64>,
 }
 
+/// Latencies in ms, told apart exactly below 32 and within an eighth above.
+#[derive(Clone, Debug)]
+pub struct Latencies {
+    counts: [u32; BUCKETS],
+    count: u64,
+    sum: u64,
+    min: u64,
+    max: u64,
+}
+
+const EXACT: u64 = 32;
+const BUCKETS: usize = EXACT as usize + 8 * 27;
+
+impl Default for Latencies {
+    fn default() -> Latencies {
+        Latencies { counts: [0; BUCKETS], count: 0, sum: 0, min: u64::MAX, max: 0 }
+    }
+}
+
+impl Latencies {
+    /// One more.
+    pub fn add(&mut self, ms: u64) {
+        let ms = ms.min(u64::from(u32::MAX));
+        self.counts[bucket(ms)] = self.counts[bucket(ms)].saturating_add(1);
+        self.count += 1;
+        self.sum += ms;
+        self.min = self.min.min(ms);
+        self.max = self.max.max(ms);
+    }
+
+    /// Adds another core's.
+    pub fn merge(&mut self, other: &Latencies) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count = count.saturating_add(more);
+        }
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    /// At most this for so many of 1,000 (the largest of its bucket); 0 without any.
+    pub fn permille(&self, permille: u64) -> u64 {
+        let rank = (self.count * permille).div_ceil(1000).max(1);
+        let mut seen = 0;
+        for (index, count) in self.counts.iter().enumerate() {
+            seen += u64::from(*count);
+            if seen >= rank {
+                return largest(index).min(self.max);
+            }
+        }
+        0
+    }
+
+    /// Name and value of each line `mntr` has for them, without `zk_`.
+    pub fn lines(&self, key: &str) -> Vec<(String, String)> {
+        let average = if self.count == 0 { 0.0 } else { self.sum as f64 / self.count as f64 };
+        let min = if self.count == 0 { 0 } else { self.min };
+        let mut lines = vec![(format!("avg_{key}"), java_double((average * 10_000.0).round() / 10_000.0))];
+        let numbers = [("min", min), ("max", self.max), ("cnt", self.count), ("sum", self.sum)];
+        let shares = [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)];
+        let shares = shares.map(|(name, permille)| (name, self.permille(permille)));
+        lines.extend(
+            numbers
+                .into_iter()
+                .chain(shares)
+                .map(|(name, value)| (format!("{name}_{key}"), value.to_string())),
+        );
+        lines
+    }
+}
+
+fn bucket(ms: u64) -> usize {
+    if ms < EXACT {
+        return ms as usize;
+    }
+    let exponent = ms.ilog2();
+    (EXACT + u64::from(exponent - 5) * 8 + ((ms >> (exponent - 3)) & 7)) as usize
+}
+
+fn largest(bucket: usize) -> u64 {
+    let Some(above) = (bucket as u64).checked_sub(EXACT) else { return bucket as u64 };
+    let (exponent, eighth) = (above / 8 + 5, above % 8);
+    (1 << exponent) + ((eighth + 1) << (exponent - 3)) - 1
+}
+
 impl ServerStats {
     /// A reply was made after this time.
-    pub fn on_latency(&mut self, latency_ms: u64) {
+    pub fn on_latency(&mut self, latency_ms: u64, is_update: bool) {
+        if is_update {
+            self.updates.add(latency_ms)
+        } else {
+            self.reads.add(latency_ms)
+        }
         self.latency_min_ms = Some(self.latency_min_ms.map_or(latency_ms, |min| min.min(latency_ms)));
         self.latency_max_ms = self.latency_max_ms.max(latency_ms);
         self.latency_sum_ms += latency_ms;
@@ -60,6 +155,8 @@ impl ServerStats {
         self.latency_max_ms = self.latency_max_ms.max(other.latency_max_ms);
         self.latency_sum_ms += other.latency_sum_ms;
         self.latency_count += other.latency_count;
+        self.reads.merge(&other.reads);
+        self.updates.merge(&other.updates);
         self.trace_mask = self.trace_mask.or(other.trace_mask);
     }
 
@@ -136,8 +233,8 @@ mod tests {
         let mut all =
             ServerStats { connections: 2, outstanding: 1, packets_sent: 5, ..ServerStats::default() };
         let mut other = ServerStats { connections: 1, packets_sent: 7, ..ServerStats::default() };
-        other.on_latency(4);
-        other.on_latency(2);
+        other.on_latency(4, true);
+        other.on_latency(2, false);
         all.merge(&other);
         assert_eq!((all.connections, all.packets_sent, all.latency_sum_ms), (3, 12, 6));
         assert_eq!((all.latency_min_ms, all.latency_max_ms, all.latency_count), (Some(2), 4, 2));
@@ -145,6 +242,24 @@ mod tests {
         all.reset();
         assert_eq!((all.connections, all.outstanding, all.packets_sent), (3, 1, 0));
         assert_eq!(all.latency_min_ms, None);
+    }
+
+    #[test]
+    fn latencies_keep_their_shares() {
+        let mut latencies = Latencies::default();
+        assert_eq!(latencies.permille(500), 0);
+        (0..1000).for_each(|ms| latencies.add(ms));
+        assert_eq!((latencies.permille(10), latencies.permille(1000)), (9, 999));
+        let median = latencies.permille(500);
+        assert!((499..=499 + 500 / 8).contains(&median), "{median}");
+        for ms in [31, 32, 33, 63, 64, 1000, 65_535, u64::from(u32::MAX)] {
+            let (found, last) = (bucket(ms), largest(bucket(ms)));
+            assert!(ms <= last && last - ms <= ms / 8 && bucket(last) == found, "{ms}: {last}");
+            assert!(found < BUCKETS);
+        }
+        let lines = latencies.lines("readlatency");
+        assert_eq!(lines[0], ("avg_readlatency".to_string(), "499.5".to_string()));
+        assert_eq!(lines.len(), 9);
     }
 
     #[test]

@@ -92,3 +92,99 @@ fn newer_files_of_apache_beside_ours_are_refused() {
     assert_eq!(server.wait(), 1);
     assert!(server.log().contains("Two histories cannot be merged"), "{}", server.log());
 }
+
+fn ringkeeper(arguments: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
+    command.env_remove("SERVER_JVMFLAGS").env_remove("JVMFLAGS").args(arguments).output().unwrap()
+}
+
+fn text(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn sample(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/datadirs").join(name).join("data").display().to_string()
+}
+
+#[test]
+fn offline_import_and_export_keep_everything() {
+    const TTL: &str = "-Dzookeeper.extendedTypesEnabled=true";
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = |name: &str| scratch.path().join(name).display().to_string();
+    for name in ["standalone-basic", "standalone-fuzzy", "standalone-gz", "standalone-snappy"] {
+        let (ours, theirs, again) = (
+            folder(&format!("{name}-ours")),
+            folder(&format!("{name}-theirs")),
+            folder(&format!("{name}-again")),
+        );
+        let dry = ringkeeper(&["import", &sample(name), &ours, TTL, "--dry-run"]);
+        assert!(dry.status.success() && text(&dry).contains("nothing was written"), "{}", text(&dry));
+        assert!(!Path::new(&ours).exists(), "a dry run writes nothing");
+        let imported = ringkeeper(&["import", &sample(name), &ours, TTL]);
+        assert!(imported.status.success(), "{}", text(&imported));
+        let exported = ringkeeper(&["export", &ours, &theirs, TTL]);
+        assert!(exported.status.success(), "{}", text(&exported));
+        let back = ringkeeper(&["import", &theirs, &again, TTL]);
+        assert!(back.status.success() && !text(&back).contains("warning"), "{}", text(&back));
+        // Zxid, nodes, bytes, ACLs, sessions, ephemerals: every line but where it came from and went to.
+        let facts = |output: &std::process::Output| {
+            let text = text(output);
+            text.lines().skip(1).take(4).map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(facts(&imported), facts(&dry));
+        assert_eq!(facts(&imported), facts(&exported));
+        assert_eq!(facts(&imported), facts(&back));
+        let bytes = |folder: &str, below: &str| {
+            let files = support::files(&Path::new(folder).join(below), "snapshot.");
+            std::fs::read(&files[0]).unwrap()
+        };
+        assert!(bytes(&ours, "ringkeeper") == bytes(&again, "ringkeeper"), "{name}: not a byte was lost");
+    }
+}
+
+#[test]
+fn export_of_a_running_server_is_a_point_in_time() {
+    let server = Server::start("", &[]);
+    let mut client = server.connect();
+    for index in 0..50 {
+        assert_eq!(client.create(&format!("/n{index}"), b"data", 0).err, 0);
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let to = scratch.path().display().to_string();
+    let from = server.folder.path().join("data").display().to_string();
+    let exported = ringkeeper(&["export", &from, &to]);
+    assert!(exported.status.success(), "{}", text(&exported));
+    assert!(text(&exported).contains("nodes      54 "), "{}", text(&exported));
+    assert!(text(&exported).contains("a server uses this folder"), "{}", text(&exported));
+    // An Apache folder that holds this: taken over again by a server of ours.
+    let again = Server::start("", &[]);
+    let mut again = again;
+    again.stop();
+    let data = again.folder.path().join("data");
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(scratch.path(), &data);
+    again.launch();
+    let mut client = again.connect();
+    assert_eq!(client.get("/n49"), Ok(b"data".to_vec()));
+}
+
+#[test]
+fn conversions_refuse_what_they_cannot_do_well() {
+    let scratch = tempfile::tempdir().unwrap();
+    let empty = scratch.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let (empty, to) = (empty.display().to_string(), scratch.path().join("to").display().to_string());
+    let fails = |arguments: &[&str], code: i32, what: &str| {
+        let output = ringkeeper(arguments);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        assert!(text(&output).contains(what), "{}", text(&output));
+    };
+    fails(&["import", &empty, &to], 1, "holds no snapshot and no log");
+    fails(&["export", &empty, &to], 1, "this is no data folder of Ringkeeper");
+    fails(&["import", "/no/such/place", &to], 2, "neither a folder nor a zoo.cfg");
+    let used = scratch.path().join("used/ringkeeper");
+    std::fs::create_dir_all(&used).unwrap();
+    std::fs::write(used.join("something"), b"x").unwrap();
+    let used = scratch.path().join("used").display().to_string();
+    fails(&["import", &sample("standalone-basic"), &used], 1, "is not empty");
+}

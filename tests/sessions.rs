@@ -64,10 +64,10 @@ fn a_silent_session_ends_and_its_nodes_go_with_events() {
 #[test]
 fn pings_and_requests_keep_a_session() {
     let server = Server::start(SHORT, &[]);
-    let mut client = Client::connect(server.port, 500);
+    let mut client = Client::connect(server.port, 2000);
     assert_eq!(client.create("/kept", b"", EPHEMERAL).err, 0);
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
+    while start.elapsed() < Duration::from_secs(6) {
         assert!(client.ping().is_some_and(|reply| reply.err == 0));
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -190,7 +190,7 @@ fn ten_thousand_sessions_stay_connected_for_a_minute() {
             std::thread::spawn(move || {
                 let mut clients: Vec<Client> = (0..SESSIONS / THREADS)
                     .map(|_| {
-                        let client = Client::connect(port, 12_000);
+                        let client = Client::connect(port, 20_000);
                         assert_ne!(client.session, 0);
                         client
                     })
@@ -207,7 +207,7 @@ fn ten_thousand_sessions_stay_connected_for_a_minute() {
                         assert_eq!((reply.xid, reply.err), (-2, 0));
                     }
                     rounds += 1;
-                    // A third of the timeout, as clients do it.
+                    // Clients ping after a third of the timeout at the latest.
                     std::thread::sleep(Duration::from_secs(4));
                 }
                 assert!(rounds >= 5, "only {rounds} rounds of pings");

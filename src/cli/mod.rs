@@ -6,6 +6,8 @@
 
 pub mod bench;
 pub mod client;
+mod convert;
+mod inspect;
 mod options;
 mod shell;
 mod start;
@@ -30,8 +32,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Start(start::Arguments),
+    Import(convert::ImportArguments),
+    Export(convert::ExportArguments),
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
+    Inspect(inspect::InspectArgs),
     Shell(shell::Arguments),
     /// Print the version.
     Version,
@@ -56,7 +61,10 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Start(arguments) => start::run(&arguments),
+        Command::Import(arguments) => convert::import(&arguments),
+        Command::Export(arguments) => convert::export(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
+        Command::Inspect(arguments) => done_or_failed(inspect::run(&arguments)),
         Command::Shell(arguments) => shell::run(&arguments),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));

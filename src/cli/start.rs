@@ -80,7 +80,7 @@ impl Arguments {
     }
 }
 
-fn define(text: &str) -> Result<(String, String), String> {
+pub(super) fn define(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_string(), value.to_string()))
 }

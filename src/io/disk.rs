@@ -88,6 +88,20 @@ pub struct DiskProbe {
     pub write_us: u64,
 }
 
+/// True where files live in memory only.
+pub fn is_volatile(folder: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()) else { return false };
+    // SAFETY: the struct is plain numbers, filled by statfs before use; the path ends with a zero byte.
+    unsafe {
+        let mut status: libc::statfs = std::mem::zeroed();
+        libc::statfs(path.as_ptr(), &raw mut status) == 0
+            && [TMPFS_MAGIC, RAMFS_MAGIC].contains(&(status.f_type as i64))
+    }
+}
+
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
 /// Tries O_DIRECT and both ways of durability with a small scratch file.
 pub fn probe(folder: &Path) -> io::Result<DiskProbe> {
     let path = folder.join("probe.tmp");
@@ -200,8 +214,15 @@ impl AtomicFile {
     }
 
     fn write_out(&mut self) -> io::Result<()> {
-        let file = self.file.as_ref().ok_or(io::ErrorKind::Other)?;
-        file.write_all_at(&self.buffer.as_slice()[..self.filled], self.offset)?;
+        let bytes = &self.buffer.as_slice()[..self.filled];
+        let mut written = self.file.as_ref().ok_or(io::ErrorKind::Other)?.write_all_at(bytes, self.offset);
+        if written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL)) {
+            // Some file systems take O_DIRECT only in name.
+            let file = OpenOptions::new().write(true).open(&self.temporary)?;
+            written = file.write_all_at(bytes, self.offset);
+            self.file = Some(file);
+        }
+        written?;
         self.offset += self.filled as u64;
         self.filled = 0;
         Ok(())
@@ -269,6 +290,15 @@ mod tests {
             bytes.chunks(10_007).for_each(|piece| file.write_all(piece).expect("written"));
             assert_eq!(file.finish().expect("finished"), length as u64);
             assert!(fs::read(&path).expect("there") == bytes, "{length}");
+        }
+    }
+
+    #[test]
+    fn memory_is_told_from_disks() {
+        assert!(!is_volatile(Path::new("/proc")) && !is_volatile(Path::new("/no/such/place")));
+        let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
+        if mounts.contains(" /dev/shm tmpfs ") {
+            assert!(is_volatile(Path::new("/dev/shm")));
         }
     }
 

@@ -8,7 +8,7 @@
 //! Knows no tree, no roles, no files: `LogWriter` emits writes, `recovery` reads through a trait.
 
 pub mod apache;
-mod frame;
+pub mod frame;
 pub mod recovery;
 mod writer;
 

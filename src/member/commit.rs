@@ -89,7 +89,7 @@ impl Member {
             self.end_sessions(now);
         }
         self.log.flush(&mut self.log_out);
-        self.postpone_expiry(now);
+        self.postpone_expiry_unless_accepting(now);
         if !self.stalled.is_empty() {
             // What waited may only have waited for the frame that has just left.
             self.drain_stalled(now, out);

@@ -161,8 +161,36 @@ fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::
     for (key, value) in numbers {
         writeln!(text, "zk_{key}\t{value}")?;
     }
+    // What does not exist here does not happen: there are no queues between threads that could drop or throttle.
+    for key in NEVER {
+        writeln!(text, "zk_{key}\t0")?;
+    }
+    for (key, value) in
+        stats.reads.lines("readlatency").into_iter().chain(stats.updates.lines("updatelatency"))
+    {
+        writeln!(text, "zk_{key}\t{value}")?;
+    }
     facts.log_write_times.write("fsynctime", text)
 }
+
+/// Counters of ZooKeeper whose cause this server does not have; dashboards ask for them.
+const NEVER: [&str; 15] = [
+    "connection_drop_count",
+    "throttled_ops",
+    "request_throttle_wait_count",
+    "stale_requests",
+    "stale_requests_dropped",
+    "stale_replies",
+    "stale_sessions_expired",
+    "large_requests_rejected",
+    "digest_mismatches_count",
+    "dead_watchers_queued",
+    "dead_watchers_cleared",
+    "unrecoverable_error_count",
+    "insecure_admin_count",
+    "tls_handshake_exceeded",
+    "unsuccessful_handshake",
+];
 
 fn wchs(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
     let sum = |number: fn(&ShardPart) -> u64| parts.iter().map(number).sum::<u64>();

@@ -207,9 +207,14 @@ impl Member {
             && self.pending_bytes < OUTSTANDING_BYTES_MAX
     }
 
-    fn postpone_expiry(&mut self, now: Now) {
+    /// The driver leaves messages queued for a reason of its own: nobody expires before they can have been taken.
+    pub fn postpone_expiry(&mut self, now: Now) {
+        self.no_expiry_before_ms = now.mono_ms + self.settings.tick_ms;
+    }
+
+    fn postpone_expiry_unless_accepting(&mut self, now: Now) {
         if !self.is_accepting() {
-            self.no_expiry_before_ms = now.mono_ms + self.settings.tick_ms;
+            self.postpone_expiry(now);
         }
     }
 
@@ -326,7 +331,7 @@ impl Member {
         if self.phase != Phase::Running {
             return;
         }
-        self.postpone_expiry(now);
+        self.postpone_expiry_unless_accepting(now);
         if now.mono_ms >= self.no_expiry_before_ms {
             self.sessions.expire(now.mono_ms, &mut self.ending);
         }

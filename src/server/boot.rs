@@ -90,6 +90,38 @@ impl Booted {
     }
 }
 
+/// A state read without changing anything.
+pub(super) struct ReadState {
+    pub recovered: RecoveredState,
+    pub source: String,
+}
+
+/// Reads the newest state from the files, also of a running server.
+pub(super) fn read_state(options: &ServerOptions, folders: &Folders) -> Result<ReadState, String> {
+    let found = snapshots(&folders.data)
+        .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))?;
+    let (snapshot, store, sessions) = load_newest(options, &found)?;
+    let mut restorer = Restorer::new(store, sessions);
+    let mut source = Files { folder: folders.log.clone(), open: None };
+    let recovered = recover(&mut source, snapshot.unwrap_or(Zxid::ZERO), &mut |entry| restorer.replay(entry))
+        .map_err(|error| error.to_string())?;
+    let txns = recovered.txns;
+    let source = match snapshot.and_then(|zxid| found.get(&zxid)) {
+        Some(path) => format!("{} and {txns} transaction(s) of the log", path.display()),
+        None => format!("{txns} transaction(s) of the log in {}", folders.log.display()),
+    };
+    // The log is not gone on with.
+    let log = LogStart {
+        log_id: recovered.log_id.unwrap_or_default(),
+        segment: recovered.next_segment,
+        frame: recovered.next_frame.max(FrameSeq(1)),
+        last_zxid: recovered.last_zxid,
+        segment_bytes: options.segment_bytes,
+    };
+    let recovered = restorer.finish(recovered, log, found.into_keys().collect());
+    Ok(ReadState { recovered, source })
+}
+
 /// Recovers, or begins an empty server.
 pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
     let find = || {
@@ -119,7 +151,7 @@ pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String
     Ok(Booted { state, snapshot, txns })
 }
 
-fn store_settings(options: &ServerOptions) -> StoreSettings {
+pub(super) fn store_settings(options: &ServerOptions) -> StoreSettings {
     StoreSettings {
         hash_seed: options.shard.hash_seed,
         rules: options.shard.rules,

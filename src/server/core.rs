@@ -322,6 +322,9 @@ impl Core {
 
     fn feed_member(&mut self, now: Now) {
         let Some(seat) = &mut self.seat else { return };
+        if seat.scribe.is_behind() {
+            seat.member.postpone_expiry(now);
+        }
         while seat.is_accepting()
             && let Some(message) = seat.waiting.pop_front()
         {

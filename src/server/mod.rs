@@ -9,6 +9,7 @@
 
 pub mod apache;
 mod boot;
+pub mod convert;
 mod core;
 mod layout;
 mod scribe;
@@ -65,6 +66,7 @@ pub struct ServerOptions {
 
 /// Runs the server until a signal or a failure ends it.
 pub fn run(options: ServerOptions) -> Result<(), String> {
+    crate::io::process::avoid_huge_pages();
     signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let open_files = crate::io::process::raise_open_files();
     let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
@@ -239,7 +241,12 @@ fn probe_disk(options: &ServerOptions, folders: &boot::Folders) -> Result<DiskPr
         tracing::warn!("forceSync=no: an acknowledged write may be lost when the machine fails");
         probe.durability = Durability::None;
     }
-    if !probe.direct {
+    if crate::io::disk::is_volatile(&folders.log) {
+        tracing::warn!(
+            "{} is in memory (tmpfs): nothing in it survives the machine, acknowledged writes neither",
+            folders.log.display()
+        );
+    } else if !probe.direct {
         tracing::warn!(
             "{} has no O_DIRECT; the log goes through the page cache (works, but with less steady latency)",
             folders.log.display()

@@ -357,7 +357,8 @@ impl Shard {
         conn.stats.on_reply(op, xid, zxid.0, now_ms, latency_ms);
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
-        self.stats.on_latency(latency_ms);
+        let is_update = Op::from_i32(op).is_some_and(Op::is_for_member);
+        self.stats.on_latency(latency_ms, is_update);
     }
 
     /// A reply outside the order of requests.

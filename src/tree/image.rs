@@ -5,7 +5,7 @@
 //!
 //! The reader trusts no length: fields are limited, memory grows only with bytes that really came.
 
-use super::index::{CONFIG_ACL, LoadError, Tree, canonical};
+use super::index::{CONFIG_ACL, ChildStat, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
 use super::slots::Slot;
 use crate::ids::{AclId, SessionId, Zxid};
@@ -203,12 +203,48 @@ fn write_node(tree: &Tree, slot: Slot, out: &mut Sealed<'_>) -> io::Result<()> {
 /// Reads a whole snapshot into `tree`, which must be empty.
 pub fn read(source: &mut dyn Read, tree: Tree, options: &ImageOptions) -> Result<Image, ImageError> {
     let mut input = Input::new(source, options);
-    let header = input.take(16)?;
-    let mut reader = Reader::new(header);
-    if reader.int().ok() != Some(MAGIC) {
-        return Err(input.error("this is no snapshot (its magic is not ZKSN)"));
-    }
+    check_header(&mut input)?;
     let mut image = take_body(&mut input, tree)?;
+    take_sections(&mut input, &mut image)?;
+    Ok(image)
+}
+
+/// Reads a whole snapshot and keeps no node: `visit` gets each as it comes, with the tree that holds the table of ACLs
+/// alone. `tree` must be empty. The memory does not grow with the number of nodes.
+pub fn scan(
+    source: &mut dyn Read,
+    tree: Tree,
+    options: &ImageOptions,
+    visit: &mut dyn FnMut(&Tree, &Node, ChildStat) -> Result<(), String>,
+) -> Result<Image, ImageError> {
+    let mut input = Input::new(source, options);
+    check_header(&mut input)?;
+    let mut image = Image { tree, sessions: Vec::new(), digest: None, last_zxid: None, bytes: 0 };
+    read_sessions(&mut input, &mut image)?;
+    let acls = read_acls(&mut input, &mut image.tree)?;
+    while let Some(length) = input.path_length()? {
+        let offset = input.consumed;
+        let Loaded { node, cversion, pzxid } = read_node(&mut input, &acls, length)?;
+        let children = ChildStat { cversion, pzxid, count: 0 };
+        visit(&image.tree, &node, children).map_err(|what| ImageError { offset, what })?;
+    }
+    take_sections(&mut input, &mut image)?;
+    // Also makes an unpacker check its own checksum.
+    if input.has_more()? {
+        return Err(input.error("bytes follow the end of the snapshot"));
+    }
+    Ok(image)
+}
+
+fn check_header(input: &mut Input<'_>) -> Result<(), ImageError> {
+    match input.int()? {
+        MAGIC => input.take(12).map(|_| ()),
+        _ => Err(ImageError { offset: 0, what: "this is no snapshot (its magic is not ZKSN)".into() }),
+    }
+}
+
+/// What follows the nodes: their seal, then the optional sections.
+fn take_sections(input: &mut Input<'_>, image: &mut Image) -> Result<(), ImageError> {
     input.check_seal("the nodes")?;
     if input.has_more()? {
         let zxid = Zxid(input.long()?);
@@ -226,7 +262,7 @@ pub fn read(source: &mut dyn Read, tree: Tree, options: &ImageOptions) -> Result
         input.check_seal("the last zxid")?;
     }
     image.bytes = input.consumed;
-    Ok(image)
+    Ok(())
 }
 
 /// Reads a body alone into `tree`, which must be empty. Also returns what was read from the source after its end.

@@ -36,7 +36,7 @@ class Difference(Exception):
 
 
 class Server:
-    def __init__(self, name, command):
+    def __init__(self, name, command, data=None):
         self.name, self.command = name, command
         self.folder = tempfile.mkdtemp(prefix=f"zk-{name}-")
         with socket.socket() as listener:
@@ -45,6 +45,8 @@ class Server:
         self.config = os.path.join(self.folder, "zoo.cfg")
         with open(self.config, "w") as file:
             file.write(CONFIG.format(folder=self.folder, port=self.port))
+        if data:
+            shutil.copytree(data, self.data())
         self.process = None
         self.start()
 
@@ -74,6 +76,9 @@ class Server:
         self.sessions = getattr(self, "sessions", {})
         self.connections = [None] * SESSIONS
 
+    def data(self):
+        return os.path.join(self.folder, "data")
+
     def stop(self, how):
         os.killpg(self.process.pid, how)
         self.process.wait()
@@ -102,7 +107,7 @@ class Run:
                 results.append(act(server))
             except TimeoutError:
                 results.append(f"{server.name} does not answer")
-        if results[0] != results[1]:
+        if results[0] != results[-1]:
             names = [server.name for server in self.servers]
             lines = [f"seed {self.seed}, step {self.step}: {what}"] + [f"  {name}: {result!r}" for name, result in zip(names, results)]
             raise Difference("\n".join(lines + ["before that:"] + [f"  {step}: {what!r:.300}" for step, what in self.last]))
@@ -162,7 +167,8 @@ class Run:
 
     def run(self, operations):
         for session in range(SESSIONS):
-            self.connect(session)
+            if any(server.connections[session] is None for server in self.servers):
+                self.connect(session)
         for kind, session, *rest in self.history.steps():
             self.step += 1
             if kind == "request":
@@ -209,12 +215,12 @@ class Run:
             return nodes
         self.last.append((self.step, "walk"))
         results = [act(server) for server in self.servers]
-        wrong = [path for path in sorted(set(results[0]) | set(results[1])) if results[0].get(path) != results[1].get(path)]
+        wrong = [path for path in sorted(set(results[0]) | set(results[-1])) if results[0].get(path) != results[-1].get(path)]
         if wrong:
             lines = [f"seed {self.seed}, step {self.step}: the trees differ at {len(wrong)} paths"]
             for path in wrong[:5]:
                 lines += [f"  {path}"] + [f"    {server.name}: {result.get(path)!r}" for server, result in zip(self.servers, results)]
-            below = [result for path, result in results[1].items() if path == "/h" or path.startswith("/h/")]
+            below = [result for path, result in results[-1].items() if path == "/h" or path.startswith("/h/")]
             lines.append(f"below /h: {len(below)} nodes")
             raise Difference("\n".join(lines))
         return len(results[0])

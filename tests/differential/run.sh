@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# The same random history against Apache ZooKeeper and against the server command in $ZK_SERVER_CMD: see run.py.
-# run.sh [--seed N] [--operations N]
+# The same requests to Apache ZooKeeper and to the server command in $ZK_SERVER_CMD. run.sh [--seed N] [--operations N]: one random
+# history (run.py). run.sh words: the four-letter words (words.py). run.sh roundtrip [--seed N]: to Ringkeeper and back (roundtrip.py).
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-root="$here/../.."
+root="$(cd "$here/../.." && pwd)"
 export PEERS_CACHE="${PEERS_CACHE:-$root/target/peers}"
 export ZK_APACHE_CMD="${ZK_APACHE_CMD:-$root/scripts/apache {cfg\}}"
 export ZK_SERVER_CMD="${ZK_SERVER_CMD:-$root/target/release/ringkeeper start {cfg\} -Dringkeeper.shards=2}"
-exec "${PYTHON:-python3}" "$here/run.py" "$@"
+program=run.py
+case "${1:-}" in words | roundtrip) program="$1.py"; shift ;; esac
+export ZK_EXPORT_CMD="${ZK_EXPORT_CMD:-$root/target/release/ringkeeper export {from\} {to\} -Dzookeeper.extendedTypesEnabled=true}"
+exec "${PYTHON:-python3}" "$here/$program" "$@"
