@@ -176,8 +176,7 @@ fn json_and_other_forms_of_values() {
     let json = |words: &[&str]| {
         let (stdout, stderr, code) = finish(shell(&zk).args(["--output", "json"]).args(words));
         let text = if code == 0 { stdout } else { stderr };
-        let line = text.lines().last().expect("a line").to_string();
-        (serde_json::from_str::<serde_json::Value>(&line).expect("JSON"), code)
+        (serde_json::from_str::<serde_json::Value>(&text).expect("one JSON value"), code)
     };
     let (value, _) = json(&["get", "-s", "/j"]);
     assert_eq!((&value["data"]["base64"], &value["stat"]["dataVersion"]), (&"/wA=".into(), &1.into()));

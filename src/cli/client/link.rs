@@ -55,6 +55,8 @@ pub(super) struct Inner {
     pub(super) next_xid: i32,
     pub(super) auths: Vec<Auth>,
     pub(super) last_failure: String,
+    /// The user pressed Ctrl-C: calls fail until that is forgotten.
+    pub(super) is_interrupted: bool,
     stream: Option<TcpStream>,
     last_sent: Option<Instant>,
     unsent: VecDeque<Request>,

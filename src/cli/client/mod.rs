@@ -171,9 +171,16 @@ impl Client {
         lock(&self.shared).watches.is_recursive(&self.with_chroot(path))
     }
 
-    /// Lets every call that waits now fail with `Interrupted`.
+    /// Lets every call that waits now fail with `Interrupted`, and every later one until `forget_interrupt`.
     pub fn interrupt(&self) {
-        lock(&self.shared).fail_all(&ClientError::Interrupted);
+        let mut inner = lock(&self.shared);
+        inner.is_interrupted = true;
+        inner.fail_all(&ClientError::Interrupted);
+    }
+
+    /// Calls work again.
+    pub fn forget_interrupt(&self) {
+        lock(&self.shared).is_interrupted = false;
     }
 
     /// Ends the session, by agreement with the server if there is a connection.
@@ -201,6 +208,9 @@ impl Client {
         {
             let mut inner = lock(&self.shared);
             inner.check_alive()?;
+            if inner.is_interrupted && op != Op::CloseSession {
+                return Err(ClientError::Interrupted);
+            }
             inner.next_xid = inner.next_xid % (i32::MAX - 1) + 1;
             let xid = inner.next_xid;
             let frame = frame(xid, op, body);

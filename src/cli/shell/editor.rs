@@ -77,11 +77,11 @@ fn watch_for_interrupts(announcer: &Arc<Announcer>, client: &Arc<Mutex<Option<Ar
     std::thread::spawn(move || {
         loop {
             crate::io::signals::wait_interrupt();
-            announcer.interrupt();
             let client = client.lock().expect("no thread panics with this lock").clone();
             if let Some(client) = client {
                 client.interrupt();
             }
+            announcer.interrupt();
         }
     });
 }

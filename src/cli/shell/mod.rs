@@ -66,6 +66,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("ringkeeper: Ctrl-C will end the shell: {error}");
     }
     let mut shell = Shell::new(options);
+    if shell.out.is_json() && !shell.options.command.is_empty() {
+        // A program wants the answer to its command and nothing before it.
+        shell.announcer.turn(false);
+    }
     shell.out.text(&format!("Connecting to {}", shell.options.server));
     let server = shell.options.server.clone();
     if let Err(failure) = shell.connect(&server) {

@@ -96,9 +96,18 @@ impl Shell {
             return ControlFlow::Continue(());
         }
         self.history.push(line.into());
+        self.forget_interrupt();
         self.run_words(&words);
+        self.forget_interrupt();
         self.count += 1;
         if self.wants_to_quit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// A Ctrl-C that came too late for one command is not meant for the next.
+    fn forget_interrupt(&self) {
+        if let Some(client) = self.session() {
+            client.forget_interrupt();
+        }
     }
 
     /// A command and its words.

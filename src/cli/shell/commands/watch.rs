@@ -49,6 +49,7 @@ pub(super) fn follow(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         shell.out.text(&format!("following {path}; Ctrl-C ends it"));
         show(shell, &zk, &receiver, count)
     });
+    zk.forget_interrupt();
     // The removal's own event goes to the follower, too, and nobody looks at it.
     if !was_watched && zk.state().is_connected() {
         let _ = zk.remove_watches(path, WatchKind::Recursive, true);
@@ -89,8 +90,7 @@ fn show_change(shell: &Shell, zk: &Client, event: &Event) -> Result<(), Failure>
     let data = if has_data { zk.data(path, false) } else { Err(ClientError::code(ErrorCode::NoNode.code())) };
     let data = match data {
         Ok((data, _)) => Some(data),
-        Err(ClientError::Interrupted) => return Err(ClientError::Interrupted.into()),
-        // It is gone again, secret, or out of reach: the change itself is news enough.
+        // It is gone again, secret, or out of reach, or the user has had enough: the change itself is news enough.
         Err(_) => None,
     };
     let text = || match &data {
