@@ -15,6 +15,7 @@ import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.Op;
 import org.apache.zookeeper.OpResult;
+import org.apache.zookeeper.Watcher.Event.KeeperState;
 import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
@@ -359,7 +360,9 @@ final class RequestTests {
         try (Client other = new Client(connect)) {
             long id = other.zk.getSessionId();
             Suite.fails(CONNECTIONLOSS, () -> other.zk.create("/requests/too-large", new byte[1100 * 1024], Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT));
-            Suite.until("connected again", () -> other.zk.getState().isConnected());
+            // The handle calls itself connected until it has told every request in its queue that it is not.
+            other.session.await(KeeperState.Disconnected);
+            other.session.await(KeeperState.SyncConnected);
             Suite.equal(null, other.zk.exists("/requests/too-large", false));
             Suite.equal(id, other.zk.getSessionId());
         }
