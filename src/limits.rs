@@ -34,9 +34,9 @@ pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 4;
 /// Segments prepared ahead of need.
 pub const LOG_SEGMENTS_AHEAD: usize = 1;
 
-/// Serialized child lists one shard keeps, and their bytes.
+/// Serialized child lists one shard keeps.
 pub const CHILD_LISTS_MAX: usize = 400;
-/// Bytes of all of them.
+/// Bytes of all the serialized child lists one shard keeps.
 pub const CHILD_LISTS_BYTES_MAX: usize = 4 << 20;
 
 /// Sends started for one fan-out before other inputs get their turn.

@@ -6,29 +6,13 @@ use libfuzzer_sys::fuzz_target;
 use ringkeeper::ids::{ConnId, Now, SessionId, ShardId, Zxid};
 use ringkeeper::mesh::{ToMember, ToShard};
 use ringkeeper::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
-use ringkeeper::tree::permission::DigestSettings;
 use ringkeeper::tree::{OwnerRules, Tree};
 
 const RULES: OwnerRules = OwnerRules { extended_types: true, emulate_353: false };
 const NOW: Now = Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
 
 fn shard() -> Shard {
-    let settings = ShardSettings {
-        shard: ShardId(0),
-        hash_seed: 1,
-        rules: RULES,
-        tick_ms: 2000,
-        min_session_timeout_ms: 4000,
-        max_session_timeout_ms: 40_000,
-        frame_bytes_max: 1 << 20,
-        skip_acl: false,
-        digest: DigestSettings::default(),
-        four_letter_words: None,
-        sessionless_timeout_ms: 60_000,
-        enforced_schemes: None,
-        outstanding_max: 1000,
-        environment: "env".into(),
-    };
+    let settings = ShardSettings { rules: RULES, environment: "env".into(), ..ShardSettings::default() };
     Shard::new(settings, Tree::new(1, RULES))
 }
 

@@ -66,6 +66,27 @@ pub struct ShardSettings {
     pub environment: String,
 }
 
+impl Default for ShardSettings {
+    fn default() -> ShardSettings {
+        ShardSettings {
+            shard: ShardId(0),
+            hash_seed: 1,
+            rules: OwnerRules::default(),
+            tick_ms: 2000,
+            min_session_timeout_ms: 4000,
+            max_session_timeout_ms: 40_000,
+            frame_bytes_max: 1 << 20,
+            skip_acl: false,
+            digest: crate::tree::permission::DigestSettings::default(),
+            four_letter_words: None,
+            sessionless_timeout_ms: 60_000,
+            enforced_schemes: None,
+            outstanding_max: 1000,
+            environment: String::new(),
+        }
+    }
+}
+
 /// What happened.
 pub enum ShardInput<'a> {
     /// A connection was assigned to this shard.

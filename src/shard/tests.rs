@@ -1,26 +1,9 @@
 //! What only a shard alone can show; its whole behaviour is tested through conversations and the simulator.
 
 use super::*;
-use crate::tree::permission::DigestSettings;
 
 fn shard() -> Shard {
-    let settings = ShardSettings {
-        shard: ShardId(0),
-        hash_seed: 1,
-        rules: OwnerRules::default(),
-        tick_ms: 2000,
-        min_session_timeout_ms: 4000,
-        max_session_timeout_ms: 40_000,
-        frame_bytes_max: 1 << 20,
-        skip_acl: false,
-        digest: DigestSettings::default(),
-        four_letter_words: None,
-        sessionless_timeout_ms: 60_000,
-        enforced_schemes: None,
-        outstanding_max: 1000,
-        environment: String::new(),
-    };
-    Shard::new(settings, Tree::new(1, OwnerRules::default()))
+    Shard::new(ShardSettings::default(), Tree::new(1, OwnerRules::default()))
 }
 
 fn at(mono_ms: u64) -> Now {

@@ -71,7 +71,6 @@ fn live(world: &mut World) -> Result<(), String> {
     for _ in 0..steps {
         step(world)?;
     }
-    world.is_calm = true;
     come_to_rest(world)?;
     check_end(world)
 }
@@ -156,7 +155,7 @@ fn with_conn(
 fn act(world: &mut World) -> Result<(), String> {
     let index = world.prng.below(world.clients.len() as u64) as usize;
     let client = &world.clients[index];
-    if !world.is_calm && client.silent_until_ms > world.now.mono_ms {
+    if client.silent_until_ms > world.now.mono_ms {
         return Ok(());
     }
     match client.conn {

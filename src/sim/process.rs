@@ -10,7 +10,6 @@ use crate::mesh::{Batch, ToMember, ToShard};
 use crate::prng::Prng;
 use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
 use crate::tree::image::{self, ImageOptions};
-use crate::tree::permission::DigestSettings;
 use crate::tree::{OwnerRules, StoreSettings, Tree};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -84,14 +83,9 @@ impl Settings {
             tick_ms: 100,
             min_session_timeout_ms: 200,
             max_session_timeout_ms: 10_000,
-            frame_bytes_max: 1 << 20,
-            skip_acl: false,
-            digest: DigestSettings::default(),
-            four_letter_words: None,
             sessionless_timeout_ms: 2000,
-            enforced_schemes: None,
             outstanding_max: self.outstanding_max,
-            environment: String::new(),
+            ..ShardSettings::default()
         }
     }
 }

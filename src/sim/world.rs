@@ -52,8 +52,6 @@ pub struct World {
     pub may_refuse: bool,
     pub settings: Settings,
     pub crashes: u64,
-    /// No faults any more: everything must come to rest.
-    pub is_calm: bool,
 }
 
 /// How long a shard's word that a session was heard from may be on its way here; far less in production.
@@ -81,7 +79,6 @@ impl World {
             may_refuse: false,
             settings,
             crashes: 0,
-            is_calm: false,
         };
         world.trace.line(format_args!("seed {seed}: {:?}", world.settings));
         world.start()?;
@@ -285,10 +282,6 @@ impl World {
         self.crashes += 1;
         let Some(process) = self.process.take() else { return Ok(()) };
         self.disk.crash(process.writes, &mut self.prng);
-        for conn in &mut self.conns {
-            conn.closed_by_server = true;
-            conn.to_client.clear();
-        }
         for client in &mut self.clients {
             client.disconnect();
         }

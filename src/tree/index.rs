@@ -6,7 +6,7 @@
 
 use super::chunked::Chunked;
 use super::effect::Effect;
-use super::node::{Node, NodeHead, Owner, OwnerRules, split_path};
+use super::node::{Node, NodeHead, Owner, OwnerRules};
 use super::slots::{NO_FAMILY, Slot, Slots};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::{Acl, Stat};
@@ -482,11 +482,6 @@ pub enum LoadError {
 /// The empty path is an alias of the root.
 pub fn canonical(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
-}
-
-/// Splits off the parent of a path that may not be valid: everything before the last '/', where nothing is the root.
-pub fn lenient_parent(path: &str) -> &str {
-    split_path(path).0
 }
 
 fn accounted_bytes(node: &Node) -> u64 {

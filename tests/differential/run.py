@@ -3,6 +3,7 @@
 times and ids. run.py --seed 1 --operations 20000; the servers: $ZK_APACHE_CMD and $ZK_SERVER_CMD with {cfg}."""
 
 import argparse
+import contextlib
 import collections
 import os
 import shlex
@@ -226,13 +227,28 @@ class Run:
         return len(results[0])
 
 
+@contextlib.contextmanager
+def verdict():
+    """Around a whole run: gives the list its servers go into, ends them, says how it went."""
+    servers = []
+    try:
+        yield servers
+        print("1 passed, 0 failed")
+    except Difference as difference:
+        print(difference)
+        print("0 passed, 1 failed")
+        sys.exit(1)
+    finally:
+        for server in servers:
+            server.end()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--operations", type=int, default=20_000)
     arguments = parser.parse_args()
-    servers = []
-    try:
+    with verdict() as servers:
         for name, variable in (("apache", "ZK_APACHE_CMD"), ("ringkeeper", "ZK_SERVER_CMD")):
             servers.append(Server(name, os.environ[variable]))
         run = Run(servers, arguments.seed)
@@ -244,14 +260,6 @@ def main():
             server.start()
         nodes = run.walk(is_restarted=True)
         print(f"seed {arguments.seed}: {run.operations} operations in {run.step} steps, {nodes} nodes at the end: equal, also after a restart")
-        print("1 passed, 0 failed")
-    except Difference as difference:
-        print(difference)
-        print("0 passed, 1 failed")
-        sys.exit(1)
-    finally:
-        for server in servers:
-            server.end()
 
 
 if __name__ == "__main__":
