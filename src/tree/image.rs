@@ -340,12 +340,18 @@ struct Loaded {
     pzxid: Zxid,
 }
 
+/// Nodes whose places are fetched into the cache together.
+const LOOK_AHEAD: usize = 32;
+
 /// Puts the nodes in their places when their number is known: growing the tables step by step would visit every node
 /// again and again, which takes longer than reading them.
 fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageError> {
     tree.reserve(loaded.len());
     let mut near = Slot::NONE;
     for (index, Loaded { node, cversion, pzxid }) in loaded.iter().enumerate() {
+        if index % LOOK_AHEAD == 0 {
+            tree.look_ahead(loaded[index..].iter().take(LOOK_AHEAD).map(|loaded| &loaded.node));
+        }
         let what = match tree.load(node.clone(), &mut near) {
             Ok(_) if *cversion == 0 && *pzxid == node.head().czxid => continue,
             Ok(slot) => {
@@ -394,17 +400,8 @@ fn read_node(
     if !path.starts_with('/') || path.len() > 1 && path.ends_with('/') {
         return error("has a path that no node can have");
     }
-    let head = NodeHead {
-        czxid: Zxid(czxid),
-        mzxid: Zxid(mzxid),
-        ctime,
-        mtime,
-        owner,
-        version,
-        aversion,
-        acl,
-        ..NodeHead::zero()
-    };
+    let head =
+        NodeHead { czxid: Zxid(czxid), mzxid: Zxid(mzxid), ctime, mtime, owner, version, aversion, acl };
     Ok(Loaded { node: Node::new(head, path, data), cversion, pzxid: Zxid(pzxid) })
 }
 

@@ -97,7 +97,19 @@ impl Tree {
 
     /// A copy that follows by effects but finds nothing by path: for who only walks it.
     pub fn without_index(&self) -> Tree {
-        Tree { slots: self.slots.without_index(), ..self.clone() }
+        Tree {
+            rules: self.rules,
+            slots: self.slots.without_index(),
+            root: self.root,
+            families: self.families.clone(),
+            free_families: self.free_families.clone(),
+            ephemerals: self.ephemerals.clone(),
+            acls: self.acls.clone(),
+            open: Arc::clone(&self.open),
+            data_bytes: self.data_bytes,
+            ephemeral_count: self.ephemeral_count,
+            applied: self.applied,
+        }
     }
 
     /// How stored owners are read.
@@ -256,6 +268,11 @@ impl Tree {
     /// Makes room for so many nodes.
     pub fn reserve(&mut self, nodes: usize) {
         self.slots.reserve(nodes as u32);
+    }
+
+    /// Fetches into the cache what looking up each of these nodes will need.
+    pub fn look_ahead<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
+        self.slots.look_ahead(nodes.map(Node::path_bytes));
     }
 
     /// Carries out an effect.

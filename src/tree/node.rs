@@ -1,6 +1,10 @@
 //! One znode's record: immutable, reference counted, built once by the member and shared by every tree of the process.
 //! One allocation holds the numbers, the path and the data. What changes when a child comes or goes (cversion, pzxid,
 //! child count) is not here but in each tree's own children table.
+//!
+//! Most nodes are written once, belong to nobody and are open to all: numbers that say just that take no room. Layout:
+//! flags, widths, path length (1 byte, or 4), czxid and ctime in as few bytes as they need, then what the flags announce
+//! (mzxid, mtime and version; owner; aversion; ACL), then path and data. All little-endian.
 
 use crate::ids::{AclId, SessionId, Zxid};
 use smallvec::SmallVec;
@@ -25,15 +29,33 @@ pub struct NodeHead {
     pub aversion: i32,
     /// Its access control list.
     pub acl: AclId,
-    /// Set by `Node::new`.
-    pub(super) path_bytes: u32,
-    /// Set by `Node::new`; `u32::MAX` for null data.
-    pub(super) data_bytes: u32,
 }
 
-const NULL_DATA: u32 = u32::MAX;
 /// Records up to here are put together on the stack.
 const SCRATCH_BYTES: usize = 512;
+
+/// mzxid, mtime and version are there; otherwise they are czxid, ctime and 0.
+const CHANGED: u8 = 1;
+/// The owner is there; otherwise it is 0.
+const OWNED: u8 = 2;
+/// aversion is there; otherwise it is 0.
+const ACL_CHANGED: u8 = 4;
+/// The ACL is there; otherwise it is the open one.
+const LISTED: u8 = 8;
+/// The data is null.
+const NULL: u8 = 16;
+/// The path's length has 4 bytes.
+const LONG: u8 = 32;
+
+/// Where the numbers of a record lie, as its first bytes say.
+struct Shape {
+    flags: u8,
+    czxid_bytes: usize,
+    ctime_bytes: usize,
+    /// Where czxid starts.
+    start: usize,
+    path: std::ops::Range<usize>,
+}
 
 impl NodeHead {
     /// A head with all numbers zero, for the nodes that exist from the start.
@@ -47,42 +69,128 @@ impl NodeHead {
             version: 0,
             aversion: 0,
             acl: AclId::OPEN,
-            path_bytes: 0,
-            data_bytes: 0,
         }
     }
+
+    fn flags(&self) -> u8 {
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        flag(self.mzxid != self.czxid || self.mtime != self.ctime || self.version != 0, CHANGED)
+            | flag(self.owner != 0, OWNED)
+            | flag(self.aversion != 0, ACL_CHANGED)
+            | flag(self.acl != AclId::OPEN, LISTED)
+    }
+}
+
+/// Bytes a number needs.
+fn width(number: u64) -> usize {
+    (64 - number.leading_zeros()).div_ceil(8) as usize
 }
 
 /// A shared znode record. Cloning copies a pointer.
 #[derive(Clone)]
-pub struct Node(ThinArc<NodeHead, u8>);
+pub struct Node(ThinArc<(), u8>);
 
 impl Node {
     /// Builds a record. The root's path is "/".
-    pub fn new(mut head: NodeHead, path: &str, data: Option<&[u8]>) -> Node {
-        head.path_bytes = path.len() as u32;
-        head.data_bytes = data.map_or(NULL_DATA, |data| data.len() as u32);
-        // Copying a slice twice is much faster than feeding the allocation byte by byte.
+    pub fn new(head: NodeHead, path: &str, data: Option<&[u8]>) -> Node {
         let mut bytes: SmallVec<[u8; SCRATCH_BYTES]> = SmallVec::new();
+        let mut flags = head.flags() | if data.is_none() { NULL } else { 0 };
+        if path.len() > usize::from(u8::MAX) {
+            flags |= LONG;
+        }
+        let (czxid, ctime) = (head.czxid.0 as u64, head.ctime as u64);
+        bytes.extend_from_slice(&[flags, (width(czxid) | width(ctime) << 4) as u8]);
+        match flags & LONG {
+            0 => bytes.push(path.len() as u8),
+            _ => bytes.extend_from_slice(&(path.len() as u32).to_le_bytes()),
+        }
+        bytes.extend_from_slice(&czxid.to_le_bytes()[..width(czxid)]);
+        bytes.extend_from_slice(&ctime.to_le_bytes()[..width(ctime)]);
+        if flags & CHANGED != 0 {
+            bytes.extend_from_slice(&head.mzxid.0.to_le_bytes());
+            bytes.extend_from_slice(&head.mtime.to_le_bytes());
+            bytes.extend_from_slice(&head.version.to_le_bytes());
+        }
+        if flags & OWNED != 0 {
+            bytes.extend_from_slice(&head.owner.to_le_bytes());
+        }
+        if flags & ACL_CHANGED != 0 {
+            bytes.extend_from_slice(&head.aversion.to_le_bytes());
+        }
+        if flags & LISTED != 0 {
+            bytes.extend_from_slice(&head.acl.0.to_le_bytes());
+        }
         bytes.extend_from_slice(path.as_bytes());
         bytes.extend_from_slice(data.unwrap_or_default());
-        Node(ThinArc::from_header_and_slice(head, &bytes))
+        // Copying a slice twice is much faster than feeding the allocation byte by byte.
+        Node(ThinArc::from_header_and_slice((), &bytes))
     }
 
     /// The numbers.
-    pub fn head(&self) -> &NodeHead {
-        &self.0.header.header
+    pub fn head(&self) -> NodeHead {
+        let Shape { flags, czxid_bytes, ctime_bytes, start, .. } = self.shape();
+        let czxid = Zxid(self.number(start, czxid_bytes) as i64);
+        let ctime = self.number(start + czxid_bytes, ctime_bytes) as i64;
+        let mut head = NodeHead { czxid, mzxid: czxid, ctime, mtime: ctime, ..NodeHead::zero() };
+        let mut at = start + czxid_bytes + ctime_bytes;
+        let mut next = |flag: u8, bytes: usize| {
+            let is_there = flags & flag != 0;
+            is_there.then(|| {
+                at += bytes;
+                self.number(at - bytes, bytes)
+            })
+        };
+        if let Some(mzxid) = next(CHANGED, 8) {
+            head.mzxid = Zxid(mzxid as i64);
+            head.mtime = next(CHANGED, 8).unwrap_or_default() as i64;
+            head.version = next(CHANGED, 4).unwrap_or_default() as i32;
+        }
+        head.owner = next(OWNED, 8).unwrap_or_default() as i64;
+        head.aversion = next(ACL_CHANGED, 4).unwrap_or_default() as i32;
+        if let Some(acl) = next(LISTED, 4) {
+            head.acl = AclId(acl as u32);
+        }
+        head
+    }
+
+    fn shape(&self) -> Shape {
+        let bytes = &self.0.slice;
+        let (flags, widths) = (bytes[0], bytes[1]);
+        let (path_bytes, start) = match flags & LONG {
+            0 => (usize::from(bytes[2]), 3),
+            _ => (self.number(2, 4) as usize, 6),
+        };
+        let (czxid_bytes, ctime_bytes) = (usize::from(widths & 15), usize::from(widths >> 4));
+        let optional = |flag: u8, bytes: usize| if flags & flag != 0 { bytes } else { 0 };
+        let path = start
+            + czxid_bytes
+            + ctime_bytes
+            + optional(CHANGED, 20)
+            + optional(OWNED, 8)
+            + optional(ACL_CHANGED, 4)
+            + optional(LISTED, 4);
+        Shape { flags, czxid_bytes, ctime_bytes, start, path: path..path + path_bytes }
+    }
+
+    /// A number of up to 8 bytes. One load, except at the very end of a short record.
+    fn number(&self, at: usize, bytes: usize) -> u64 {
+        let slice = &self.0.slice[at..];
+        match slice.first_chunk::<8>() {
+            Some(eight) => {
+                u64::from_le_bytes(*eight) & u64::MAX.checked_shr(64 - 8 * bytes as u32).unwrap_or(0)
+            }
+            None => slice[..bytes].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        }
     }
 
     /// The full path; "/" for the root.
     pub fn path(&self) -> &str {
-        let bytes = &self.0.slice[..self.head().path_bytes as usize];
-        std::str::from_utf8(bytes).expect("the path was a str when the record was built")
+        std::str::from_utf8(self.path_bytes()).expect("the path was a str when the record was built")
     }
 
     /// The path's bytes, for hashing and comparing.
     pub fn path_bytes(&self) -> &[u8] {
-        &self.0.slice[..self.head().path_bytes as usize]
+        &self.0.slice[self.shape().path]
     }
 
     /// The bytes of the parent's path.
@@ -94,13 +202,13 @@ impl Node {
 
     /// The data; None is null.
     pub fn data(&self) -> Option<&[u8]> {
-        let head = self.head();
-        (head.data_bytes != NULL_DATA).then(|| &self.0.slice[head.path_bytes as usize..])
+        let Shape { flags, path, .. } = self.shape();
+        (flags & NULL == 0).then(|| &self.0.slice[path.end..])
     }
 
     /// Length of the data, 0 for null.
     pub fn data_length(&self) -> usize {
-        self.0.slice.len() - self.head().path_bytes as usize
+        self.0.slice.len() - self.shape().path.end
     }
 
     /// The last component of the path; empty for the root.
@@ -128,7 +236,7 @@ impl Node {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("path", &self.path()).field("head", self.head()).finish()
+        f.debug_struct("Node").field("path", &self.path()).field("head", &self.head()).finish()
     }
 }
 
@@ -192,5 +300,53 @@ impl OwnerRules {
             return Owner::Ttl(bits & 0x7fff_ffff_ffff_ffff);
         }
         Owner::Session(SessionId(stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Mostly the values that take no room, and those at the ends.
+    fn number() -> impl Strategy<Value = i64> {
+        prop_oneof![Just(0), Just(1), Just(-1), Just(i64::MIN), Just(i64::MAX), any::<i64>(), 0..1_i64 << 40]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_gives_back_what_it_was_built_from(
+            (czxid, ctime, owner) in (number(), number(), number()),
+            changed in proptest::option::of((number(), number(), any::<i32>())),
+            (aversion, acl) in (prop_oneof![Just(0), any::<i32>()], prop_oneof![Just(AclId::OPEN.0), any::<u32>()]),
+            name in prop_oneof![Just(String::new()), "[a-zé/]{1,20}", "[a-z]{250,300}"],
+            data in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+        ) {
+            let (mzxid, mtime, version) = changed.unwrap_or((czxid, ctime, 0));
+            let head = NodeHead {
+                czxid: Zxid(czxid),
+                mzxid: Zxid(mzxid),
+                ctime,
+                mtime,
+                owner,
+                version,
+                aversion,
+                acl: AclId(acl),
+            };
+            let path = format!("/{name}");
+            let node = Node::new(head, &path, data.as_deref());
+            prop_assert_eq!(node.head(), head);
+            prop_assert_eq!(node.path(), path);
+            prop_assert_eq!(node.data(), data.as_deref());
+            prop_assert_eq!(node.data_length(), data.map_or(0, |data| data.len()));
+        }
+    }
+
+    #[test]
+    fn a_plain_node_takes_little_beside_its_path_and_data() {
+        let (zxid, time) = (Zxid(0x1_0000_0000), 1_700_000_000_000);
+        let head = NodeHead { czxid: zxid, mzxid: zxid, ctime: time, mtime: time, ..NodeHead::zero() };
+        let node = Node::new(head, "/bench", Some(&[1; 100]));
+        assert_eq!(node.0.slice.len(), 106 + 14);
     }
 }

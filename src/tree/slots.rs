@@ -9,6 +9,7 @@
 use super::chunked::Chunked;
 use super::node::Node;
 use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
 
 /// The place of a node in the trees of this process, for as long as it exists.
@@ -93,7 +94,13 @@ impl Slots {
 
     /// The same slots without the index.
     pub fn without_index(&self) -> Slots {
-        Slots { buckets: Chunked::empty(), ..self.clone() }
+        Slots {
+            hasher: self.hasher.clone(),
+            entries: self.entries.clone(),
+            buckets: Chunked::empty(),
+            free: self.free.clone(),
+            nodes: self.nodes,
+        }
     }
 
     /// Nodes there are.
@@ -142,6 +149,16 @@ impl Slots {
             link = self.entries[slot.0].chain;
         }
         None
+    }
+
+    /// Fetches into the cache what finding each of these paths needs. The loads do not wait for each other, as those
+    /// of lookups one after the other do.
+    pub fn look_ahead<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) {
+        let links: SmallVec<[Link; 32]> =
+            paths.map(|path| self.buckets[self.bucket(self.hash(path))]).collect();
+        let chains =
+            links.iter().filter(|link| !link.is_end()).map(|link| self.entries[link.slot().0].chain.0);
+        std::hint::black_box(chains.fold(0, u32::wrapping_add));
     }
 
     /// Adds a node whose path is not there yet.

@@ -179,7 +179,7 @@ impl Store {
             Txn::SetData { path, data, version, .. } => {
                 let (slot, old) = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
                 let head =
-                    NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..*old.head() };
+                    NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..old.head() };
                 let bytes = data.map_or(0, <[u8]>::len) as i64 - old.data_length() as i64;
                 let node = Node::new(head, old.path(), *data);
                 self.use_quota(path, 0, bytes);
@@ -190,7 +190,7 @@ impl Store {
                 let (slot, old) = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
                 let old = old.clone();
                 let acl = self.intern(acl, effects, undo);
-                let head = NodeHead { acl, aversion: *version, ..*old.head() };
+                let head = NodeHead { acl, aversion: *version, ..old.head() };
                 let node = Node::new(head, old.path(), old.data());
                 self.change(Effect::Replace { node, slot }, effects, undo);
                 Ok(())
@@ -279,7 +279,7 @@ impl Store {
         }
         let acl = self.intern(acl, effects, undo);
         let old = self.tree.at(slot);
-        let node = Node::new(NodeHead { acl, ..*old.head() }, old.path(), old.data());
+        let node = Node::new(NodeHead { acl, ..old.head() }, old.path(), old.data());
         self.change(Effect::Replace { node, slot }, effects, undo);
         if *kind == CreateKind::Create {
             let (cversion, pzxid) = self.raised(parent, parent_cversion, header.zxid);
@@ -525,7 +525,7 @@ impl Store {
                 track
             }
         };
-        let node = Node::new(*stats.head(), stats.path(), Some(track.text().as_bytes()));
+        let node = Node::new(stats.head(), stats.path(), Some(track.text().as_bytes()));
         self.change(Effect::Replace { node, slot }, effects, undo);
     }
 
