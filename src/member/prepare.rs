@@ -130,7 +130,7 @@ impl<'a> Preparer<'_, 'a> {
         if tree.child_stat(slot).count > 0 {
             return Err(ErrorCode::NotEmpty);
         }
-        match tree.rules().owner(node.head().owner) {
+        match tree.rules().owner(node.owner()) {
             Owner::Session(_) => return Err(ErrorCode::BadVersion),
             Owner::None => return Err(ErrorCode::BadArguments),
             Owner::Container | Owner::Ttl(_) => {}
@@ -202,7 +202,7 @@ impl<'a> Preparer<'_, 'a> {
     }
 
     pub(super) fn permit(&self, node: &Node, wanted: i32) -> Result<(), ErrorCode> {
-        let acl = node.head().acl;
+        let acl = node.acl();
         if acl == AclId::OPEN || self.settings.skip_acl {
             return Ok(());
         }

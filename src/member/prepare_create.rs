@@ -45,7 +45,7 @@ impl<'a> Preparer<'_, 'a> {
         self.permit(parent, perms::CREATE)?;
         let parent_cversion = self.store.tree().child_stat(slot).cversion;
         let parent_is_ephemeral =
-            matches!(self.settings.owner_rules.owner(parent.head().owner), Owner::Session(_));
+            matches!(self.settings.owner_rules.owner(parent.owner()), Owner::Session(_));
         let path = if mode.sequential { with_sequence(&create.path, parent_cversion) } else { create.path };
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
         if self.store.tree().node(&path).is_some() {

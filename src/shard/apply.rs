@@ -69,12 +69,12 @@ impl Shard {
         match effect {
             Effect::Create { node, .. } => {
                 self.tree.install(effect);
-                self.fire(zxid, Table::Data, EventType::NodeCreated, node.path(), node.head().acl, out);
+                self.fire(zxid, Table::Data, EventType::NodeCreated, node.path(), node.acl(), out);
                 self.fire_children(zxid, node.parent(), out);
             }
             Effect::SetData { node, .. } => {
                 self.tree.install(effect);
-                self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), node.head().acl, out);
+                self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), node.acl(), out);
             }
             Effect::Delete { node, .. } => self.apply_delete(zxid, effect, node, out),
             Effect::AddAcl { .. } | Effect::Replace { .. } | Effect::Parent { .. } => {
@@ -92,7 +92,7 @@ impl Shard {
         node: &crate::tree::Node,
         out: &mut Vec<ShardOutput>,
     ) {
-        let acl = (node.head().acl != AclId::OPEN).then(|| Arc::clone(self.tree.acl(node.head().acl)));
+        let acl = (node.acl() != AclId::OPEN).then(|| Arc::clone(self.tree.acl(node.acl())));
         self.tree.install(effect);
         if self.watches.total() == 0 {
             return;
@@ -109,7 +109,7 @@ impl Shard {
     }
 
     fn fire_children(&mut self, zxid: Zxid, parent: &str, out: &mut Vec<ShardOutput>) {
-        let acl = self.tree.node(parent).map_or(AclId::OPEN, |node| node.head().acl);
+        let acl = self.tree.node(parent).map_or(AclId::OPEN, |node| node.acl());
         self.fire(zxid, Table::Child, EventType::NodeChildrenChanged, parent, acl, out);
     }
 

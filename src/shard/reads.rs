@@ -95,7 +95,7 @@ fn readable<'a>(context: &ReadContext<'a>, conn: &Conn, path: &str) -> Result<(S
 }
 
 fn check(context: &ReadContext<'_>, conn: &Conn, node: &Node, wanted: i32) -> ReadResult {
-    let acl = node.head().acl;
+    let acl = node.acl();
     if acl == crate::ids::AclId::OPEN || context.settings.skip_acl {
         return Ok(());
     }
@@ -181,7 +181,7 @@ fn children(
 fn acl(context: &ReadContext<'_>, conn: &Conn, path: &str, body: &mut Vec<u8>) -> ReadResult {
     let (slot, node) = context.tree.find(path).ok_or(ErrorCode::NoNode)?;
     check(context, conn, node, perms::READ | perms::ADMIN)?;
-    let acls = context.tree.acl(node.head().acl);
+    let acls = context.tree.acl(node.acl());
     if check(context, conn, node, perms::ADMIN).is_ok() {
         encode_acls(body, acls);
     } else {

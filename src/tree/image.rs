@@ -600,7 +600,7 @@ mod tests {
         for (slot, node) in store.tree().nodes() {
             let (place, other) = image.tree.find(node.path()).expect("there");
             assert_eq!(image.tree.stat(place), store.tree().stat(slot), "{}", node.path());
-            assert_eq!(image.tree.acl(other.head().acl), store.tree().acl(node.head().acl));
+            assert_eq!(image.tree.acl(other.acl()), store.tree().acl(node.acl()));
             assert_eq!(other.data(), node.data());
         }
         assert_eq!(Store::from_tree(settings, image.tree).digest(), store.digest());

@@ -345,8 +345,8 @@ impl Tree {
     /// Everything a node counts in beside its place.
     fn account(&mut self, node: &Node, slot: Slot) {
         self.data_bytes += accounted_bytes(node);
-        self.refer(node.head().acl);
-        if let Owner::Session(session) = self.rules.owner(node.head().owner) {
+        self.refer(node.acl());
+        if let Owner::Session(session) = self.rules.owner(node.owner()) {
             self.ephemeral_count += 1;
             let hasher = self.acls.hasher();
             self.ephemerals
@@ -374,23 +374,23 @@ impl Tree {
         }
         let node = self.slots.remove(slot);
         self.data_bytes -= accounted_bytes(&node);
-        if let Owner::Session(session) = self.rules.owner(node.head().owner) {
+        if let Owner::Session(session) = self.rules.owner(node.owner()) {
             self.ephemeral_count -= 1;
             let owned = self.ephemerals.get_mut(&session).expect("an ephemeral is among its session's");
             if owned.remove(slot) {
                 self.ephemerals.remove(&session);
             }
         }
-        self.unrefer(node.head().acl);
+        self.unrefer(node.acl());
         node
     }
 
     fn replace(&mut self, slot: Slot, node: Node) {
         let bytes = accounted_bytes(&node);
-        self.refer(node.head().acl);
+        self.refer(node.acl());
         let old = self.slots.replace(slot, node);
         self.data_bytes = self.data_bytes + bytes - accounted_bytes(&old);
-        self.unrefer(old.head().acl);
+        self.unrefer(old.acl());
     }
 
     /// Sets the stored child numbers of a node.

@@ -3,11 +3,12 @@
 //! child count) is not here but in each tree's own children table.
 //!
 //! Most nodes are written once, belong to nobody and are open to all: numbers that say just that take no room. Layout:
-//! flags, widths, path length (1 byte, or 4), czxid and ctime in as few bytes as they need, then what the flags announce
-//! (mzxid, mtime and version; owner; aversion; ACL), then path and data. All little-endian.
+//! flags, path length (1 byte, or 4), path; czxid and ctime (6 bytes each, or 8), then what the flags announce (mzxid,
+//! mtime and version; owner; aversion; ACL); data. All little-endian. The path is first because most looks are at it.
 
 use crate::ids::{AclId, SessionId, Zxid};
 use smallvec::SmallVec;
+use std::ops::Range;
 use triomphe::ThinArc;
 
 /// The numbers of a znode that only its own transactions change.
@@ -46,16 +47,26 @@ const LISTED: u8 = 8;
 const NULL: u8 = 16;
 /// The path's length has 4 bytes.
 const LONG: u8 = 32;
+/// czxid and ctime have 8 bytes: an epoch over 65,535, or a time that is negative or after the year 10,000.
+const WIDE: u8 = 64;
 
-/// Where the numbers of a record lie, as its first bytes say.
-struct Shape {
-    flags: u8,
-    czxid_bytes: usize,
-    ctime_bytes: usize,
-    /// Where czxid starts.
-    start: usize,
-    path: std::ops::Range<usize>,
-}
+/// Bytes of the numbers between path and data, by flags.
+const NUMBER_BYTES: [u8; 128] = {
+    let mut bytes = [0; 128];
+    let mut flags = 0;
+    while flags < 128 {
+        bytes[flags] = 12;
+        bytes[flags] += if flags as u8 & WIDE != 0 { 4 } else { 0 };
+        bytes[flags] += if flags as u8 & CHANGED != 0 { 20 } else { 0 };
+        bytes[flags] += if flags as u8 & OWNED != 0 { 8 } else { 0 };
+        bytes[flags] += if flags as u8 & ACL_CHANGED != 0 { 4 } else { 0 };
+        bytes[flags] += if flags as u8 & LISTED != 0 { 4 } else { 0 };
+        flags += 1;
+    }
+    bytes
+};
+/// The most of them.
+const MAX_NUMBER_BYTES: usize = NUMBER_BYTES[127] as usize;
 
 impl NodeHead {
     /// A head with all numbers zero, for the nodes that exist from the start.
@@ -78,12 +89,8 @@ impl NodeHead {
             | flag(self.owner != 0, OWNED)
             | flag(self.aversion != 0, ACL_CHANGED)
             | flag(self.acl != AclId::OPEN, LISTED)
+            | flag((self.czxid.0 | self.ctime) >> 48 != 0, WIDE)
     }
-}
-
-/// Bytes a number needs.
-fn width(number: u64) -> usize {
-    (64 - number.leading_zeros()).div_ceil(8) as usize
 }
 
 /// A shared znode record. Cloning copies a pointer.
@@ -93,92 +100,122 @@ pub struct Node(ThinArc<(), u8>);
 impl Node {
     /// Builds a record. The root's path is "/".
     pub fn new(head: NodeHead, path: &str, data: Option<&[u8]>) -> Node {
-        let mut bytes: SmallVec<[u8; SCRATCH_BYTES]> = SmallVec::new();
         let mut flags = head.flags() | if data.is_none() { NULL } else { 0 };
         if path.len() > usize::from(u8::MAX) {
             flags |= LONG;
         }
-        let (czxid, ctime) = (head.czxid.0 as u64, head.ctime as u64);
-        bytes.extend_from_slice(&[flags, (width(czxid) | width(ctime) << 4) as u8]);
-        match flags & LONG {
-            0 => bytes.push(path.len() as u8),
-            _ => bytes.extend_from_slice(&(path.len() as u32).to_le_bytes()),
-        }
-        bytes.extend_from_slice(&czxid.to_le_bytes()[..width(czxid)]);
-        bytes.extend_from_slice(&ctime.to_le_bytes()[..width(ctime)]);
+        let mut numbers = [0; MAX_NUMBER_BYTES + 8];
+        let mut at = 0;
+        let mut put = |number: u64, bytes: usize| {
+            numbers[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            at += bytes;
+        };
+        let bytes = if flags & WIDE == 0 { 6 } else { 8 };
+        put(head.czxid.0 as u64, bytes);
+        put(head.ctime as u64, bytes);
         if flags & CHANGED != 0 {
-            bytes.extend_from_slice(&head.mzxid.0.to_le_bytes());
-            bytes.extend_from_slice(&head.mtime.to_le_bytes());
-            bytes.extend_from_slice(&head.version.to_le_bytes());
+            put(head.mzxid.0 as u64, 8);
+            put(head.mtime as u64, 8);
+            put(head.version as u64, 4);
         }
         if flags & OWNED != 0 {
-            bytes.extend_from_slice(&head.owner.to_le_bytes());
+            put(head.owner as u64, 8);
         }
         if flags & ACL_CHANGED != 0 {
-            bytes.extend_from_slice(&head.aversion.to_le_bytes());
+            put(head.aversion as u64, 4);
         }
         if flags & LISTED != 0 {
-            bytes.extend_from_slice(&head.acl.0.to_le_bytes());
+            put(head.acl.0.into(), 4);
+        }
+        let data = data.unwrap_or_default();
+        let length = 5 + path.len() + at + data.len();
+        let mut bytes: SmallVec<[u8; SCRATCH_BYTES]> = SmallVec::with_capacity(length);
+        match flags & LONG {
+            0 => bytes.extend_from_slice(&[flags, path.len() as u8]),
+            _ => {
+                bytes.push(flags);
+                bytes.extend_from_slice(&(path.len() as u32).to_le_bytes());
+            }
         }
         bytes.extend_from_slice(path.as_bytes());
-        bytes.extend_from_slice(data.unwrap_or_default());
+        bytes.extend_from_slice(&numbers[..at]);
+        bytes.extend_from_slice(data);
         // Copying a slice twice is much faster than feeding the allocation byte by byte.
         Node(ThinArc::from_header_and_slice((), &bytes))
     }
 
     /// The numbers.
+    #[inline]
     pub fn head(&self) -> NodeHead {
-        let Shape { flags, czxid_bytes, ctime_bytes, start, .. } = self.shape();
-        let czxid = Zxid(self.number(start, czxid_bytes) as i64);
-        let ctime = self.number(start + czxid_bytes, ctime_bytes) as i64;
-        let mut head = NodeHead { czxid, mzxid: czxid, ctime, mtime: ctime, ..NodeHead::zero() };
-        let mut at = start + czxid_bytes + ctime_bytes;
-        let mut next = |flag: u8, bytes: usize| {
-            let is_there = flags & flag != 0;
-            is_there.then(|| {
-                at += bytes;
-                self.number(at - bytes, bytes)
-            })
+        let flags = self.flags();
+        let mut at = self.path_place().end;
+        let mut next = |bytes: usize| {
+            at += bytes;
+            self.number(at - bytes, bytes)
         };
-        if let Some(mzxid) = next(CHANGED, 8) {
-            head.mzxid = Zxid(mzxid as i64);
-            head.mtime = next(CHANGED, 8).unwrap_or_default() as i64;
-            head.version = next(CHANGED, 4).unwrap_or_default() as i32;
+        let (czxid, ctime) = match flags & WIDE {
+            0 => (next(6), next(6)),
+            _ => (next(8), next(8)),
+        };
+        let (czxid, ctime) = (Zxid(czxid as i64), ctime as i64);
+        let mut head = NodeHead { czxid, mzxid: czxid, ctime, mtime: ctime, ..NodeHead::zero() };
+        if flags & (CHANGED | OWNED | ACL_CHANGED | LISTED) == 0 {
+            return head;
         }
-        head.owner = next(OWNED, 8).unwrap_or_default() as i64;
-        head.aversion = next(ACL_CHANGED, 4).unwrap_or_default() as i32;
-        if let Some(acl) = next(LISTED, 4) {
-            head.acl = AclId(acl as u32);
+        if flags & CHANGED != 0 {
+            head.mzxid = Zxid(next(8) as i64);
+            head.mtime = next(8) as i64;
+            head.version = next(4) as i32;
+        }
+        if flags & OWNED != 0 {
+            head.owner = next(8) as i64;
+        }
+        if flags & ACL_CHANGED != 0 {
+            head.aversion = next(4) as i32;
+        }
+        if flags & LISTED != 0 {
+            head.acl = AclId(next(4) as u32);
         }
         head
     }
 
-    fn shape(&self) -> Shape {
-        let bytes = &self.0.slice;
-        let (flags, widths) = (bytes[0], bytes[1]);
-        let (path_bytes, start) = match flags & LONG {
-            0 => (usize::from(bytes[2]), 3),
-            _ => (self.number(2, 4) as usize, 6),
-        };
-        let (czxid_bytes, ctime_bytes) = (usize::from(widths & 15), usize::from(widths >> 4));
-        let optional = |flag: u8, bytes: usize| if flags & flag != 0 { bytes } else { 0 };
-        let path = start
-            + czxid_bytes
-            + ctime_bytes
-            + optional(CHANGED, 20)
-            + optional(OWNED, 8)
-            + optional(ACL_CHANGED, 4)
-            + optional(LISTED, 4);
-        Shape { flags, czxid_bytes, ctime_bytes, start, path: path..path + path_bytes }
+    /// Who owns it, as in the head.
+    #[inline]
+    pub fn owner(&self) -> i64 {
+        if self.flags() & OWNED == 0 { 0 } else { self.head().owner }
+    }
+
+    /// Its access control list, as in the head.
+    #[inline]
+    pub fn acl(&self) -> AclId {
+        if self.flags() & LISTED == 0 { AclId::OPEN } else { self.head().acl }
+    }
+
+    #[inline]
+    fn flags(&self) -> u8 {
+        self.0.slice[0]
+    }
+
+    #[inline]
+    fn path_place(&self) -> Range<usize> {
+        match self.flags() & LONG {
+            0 => 2..2 + usize::from(self.0.slice[1]),
+            _ => 5..5 + self.number(1, 4) as usize,
+        }
+    }
+
+    /// Where the data starts, and ends for null.
+    #[inline]
+    fn data_start(&self) -> usize {
+        self.path_place().end + usize::from(NUMBER_BYTES[usize::from(self.flags() & 127)])
     }
 
     /// A number of up to 8 bytes. One load, except at the very end of a short record.
+    #[inline]
     fn number(&self, at: usize, bytes: usize) -> u64 {
         let slice = &self.0.slice[at..];
         match slice.first_chunk::<8>() {
-            Some(eight) => {
-                u64::from_le_bytes(*eight) & u64::MAX.checked_shr(64 - 8 * bytes as u32).unwrap_or(0)
-            }
+            Some(eight) => u64::from_le_bytes(*eight) << (64 - 8 * bytes) >> (64 - 8 * bytes),
             None => slice[..bytes].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
         }
     }
@@ -189,8 +226,9 @@ impl Node {
     }
 
     /// The path's bytes, for hashing and comparing.
+    #[inline]
     pub fn path_bytes(&self) -> &[u8] {
-        &self.0.slice[self.shape().path]
+        &self.0.slice[self.path_place()]
     }
 
     /// The bytes of the parent's path.
@@ -201,14 +239,15 @@ impl Node {
     }
 
     /// The data; None is null.
+    #[inline]
     pub fn data(&self) -> Option<&[u8]> {
-        let Shape { flags, path, .. } = self.shape();
-        (flags & NULL == 0).then(|| &self.0.slice[path.end..])
+        (self.flags() & NULL == 0).then(|| &self.0.slice[self.data_start()..])
     }
 
     /// Length of the data, 0 for null.
+    #[inline]
     pub fn data_length(&self) -> usize {
-        self.0.slice.len() - self.shape().path.end
+        self.0.slice.len() - self.data_start()
     }
 
     /// The last component of the path; empty for the root.
@@ -336,6 +375,7 @@ mod tests {
             let path = format!("/{name}");
             let node = Node::new(head, &path, data.as_deref());
             prop_assert_eq!(node.head(), head);
+            prop_assert_eq!((node.owner(), node.acl()), (head.owner, head.acl));
             prop_assert_eq!(node.path(), path);
             prop_assert_eq!(node.data(), data.as_deref());
             prop_assert_eq!(node.data_length(), data.map_or(0, |data| data.len()));

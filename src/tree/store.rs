@@ -119,8 +119,8 @@ impl Store {
             {
                 limited.insert(path.into());
             }
-            if node.head().owner != 0
-                && matches!(self.tree.rules().owner(node.head().owner), Owner::Container | Owner::Ttl(_))
+            if node.owner() != 0
+                && matches!(self.tree.rules().owner(node.owner()), Owner::Container | Owner::Ttl(_))
             {
                 collectable.insert(node.path().into());
             }
@@ -431,7 +431,7 @@ impl Store {
 
     /// A list that only the node to restore referred to has left the table; it comes back under its old id.
     fn ensure_acl(&mut self, node: &Node, acl: Arc<[Acl]>) {
-        let id = node.head().acl;
+        let id = node.acl();
         if !self.tree.has_acl(id) {
             self.tree.install(&Effect::AddAcl { id, acl });
         }
@@ -460,7 +460,7 @@ impl Store {
             let Some((slot, node)) = self.tree.find(path) else { return false };
             let children = self.tree.child_stat(slot);
             let age_ms = wall_ms - node.head().mtime;
-            match self.tree.rules().owner(node.head().owner) {
+            match self.tree.rules().owner(node.owner()) {
                 _ if children.count > 0 => false,
                 Owner::Container if children.cversion == 0 => never_used_ms > 0 && age_ms > never_used_ms,
                 Owner::Container => true,
@@ -478,7 +478,7 @@ impl Store {
 
     /// True for a container or TTL node.
     pub fn is_collectable_kind(&self, node: &Node) -> bool {
-        matches!(self.tree.rules().owner(node.head().owner), Owner::Container | Owner::Ttl(_))
+        matches!(self.tree.rules().owner(node.owner()), Owner::Container | Owner::Ttl(_))
     }
 
     fn limited_prefix(&self, path: &str) -> Option<&str> {
@@ -582,7 +582,7 @@ impl Store {
             Effect::Delete { node, slot, parent, .. } => {
                 let (slot, parent) = (*slot, *parent);
                 let (own, numbers) = (numbers(&self.tree, slot), numbers(&self.tree, parent));
-                let acl = Arc::clone(self.tree.acl(node.head().acl));
+                let acl = Arc::clone(self.tree.acl(node.acl()));
                 undo.steps.push(UndoStep::Deleted { node: node.clone(), slot, acl, own, parent, numbers });
                 self.subtract(&[slot, parent]);
                 self.tree.install(&effect);
@@ -593,7 +593,7 @@ impl Store {
                 let slot = *slot;
                 let old = self.tree.at(slot).clone();
                 self.subtract(&[slot]);
-                let acl = Arc::clone(self.tree.acl(old.head().acl));
+                let acl = Arc::clone(self.tree.acl(old.acl()));
                 undo.steps.push(UndoStep::Replaced { node: old, slot, acl });
                 self.tree.install(&effect);
                 self.add(&[slot]);
@@ -614,7 +614,7 @@ impl Store {
         if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
             self.limited.insert(path.into());
         }
-        if node.head().owner != 0 && self.is_collectable_kind(node) {
+        if node.owner() != 0 && self.is_collectable_kind(node) {
             self.collectable.insert(node.path().into());
         }
     }
@@ -623,7 +623,7 @@ impl Store {
         if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
             self.limited.remove(path);
         }
-        if node.head().owner != 0 && self.is_collectable_kind(node) {
+        if node.owner() != 0 && self.is_collectable_kind(node) {
             self.collectable.remove(node.path());
         }
     }

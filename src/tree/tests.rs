@@ -45,7 +45,7 @@ fn picture(store: &Store) -> Vec<String> {
         .nodes()
         .map(|(slot, node)| {
             let (stat, children) = (tree.stat(slot), tree.child_stat(slot));
-            let acl = tree.acl(node.head().acl);
+            let acl = tree.acl(node.acl());
             let mut names: Vec<&str> = tree.children(slot).map(|(_, child)| child.name()).collect();
             names.sort_unstable();
             assert_eq!(names.len(), children.count);
