@@ -46,30 +46,19 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Creates a segment file full of written zeros, durable, under its final name.
-pub fn create_segment(path: &Path, bytes: u64) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let result = write_zeros(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
+/// Creates a file full of written zeros, durable, under its final name.
+pub fn create_zeros(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.reserve(bytes)?;
+    let zeros = [0; 64 << 10];
+    let mut left = bytes;
+    while left > 0 {
+        let chunk = left.min(zeros.len() as u64) as usize;
+        file.write_all(&zeros[..chunk])?;
+        left -= chunk as u64;
     }
-    result?;
-    sync_folder(path.parent().unwrap_or(Path::new(".")))
+    file.finish().map(drop)
 }
-
-fn write_zeros(path: &Path, bytes: u64) -> io::Result<()> {
-    let file = File::create(path)?;
-    let zeros = vec![0; ZERO_CHUNK];
-    let mut at = 0;
-    while at < bytes {
-        let chunk = (bytes - at).min(ZERO_CHUNK as u64) as usize;
-        file.write_all_at(&zeros[..chunk], at)?;
-        at += chunk as u64;
-    }
-    file.sync_all()
-}
-
-const ZERO_CHUNK: usize = 1 << 20;
 
 /// Opens a segment for durable writes; O_DIRECT if the file system has it.
 pub fn open_segment(path: &Path, direct: bool) -> io::Result<OwnedFd> {
@@ -111,7 +100,7 @@ pub fn probe(folder: &Path) -> io::Result<DiskProbe> {
 }
 
 fn probe_file(path: &Path) -> io::Result<DiskProbe> {
-    write_zeros(path, PROBE_BYTES)?;
+    create_zeros(path, PROBE_BYTES)?;
     let direct = open_segment(path, true).is_ok_and(|fd| timed_write(&fd, Durability::None, 0).is_ok());
     let fd = open_segment(path, direct)?;
     let dsync = median(&fd, Durability::Dsync);
@@ -197,6 +186,16 @@ impl AtomicFile {
         let file = open(libc::O_DIRECT).or_else(|_| open(0))?;
         let buffer = AlignedBuffer::zeroed(ATOMIC_WRITE_BYTES);
         Ok(AtomicFile { path: path.into(), temporary, file: Some(file), buffer, filled: 0, offset: 0 })
+    }
+
+    /// Takes room for the file in one piece where the file system can.
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::Other)?;
+        // SAFETY: the descriptor is open; fallocate takes no pointers.
+        match check(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes as libc::off_t) }) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            result => result.map(drop),
+        }
     }
 
     /// Durable and under its final name, with its length.
@@ -306,7 +305,7 @@ mod tests {
     fn segments_are_zeros_and_take_durable_writes() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("segment");
-        create_segment(&path, 64 << 10).expect("created");
+        create_zeros(&path, 64 << 10).expect("created");
         let probe = probe(folder.path()).expect("probed");
         let fd = open_segment(&path, probe.direct).expect("opened");
         let mut buffer = AlignedBuffer::zeroed(4096);

@@ -435,7 +435,7 @@ fn sockets_of_other_threads_are_adopted(mut net: Net) {
 /// A segment on a real file system, ready for `write_durable`.
 fn segment(folder: &tempfile::TempDir) -> (std::path::PathBuf, bool) {
     let path = folder.path().join("segment");
-    disk::create_segment(&path, 1 << 20).expect("created");
+    disk::create_zeros(&path, 1 << 20).expect("created");
     (path, disk::probe(folder.path()).expect("probed").direct)
 }
 

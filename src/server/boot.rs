@@ -279,7 +279,7 @@ fn forget_unused(recovered: &Recovered, folders: &Folders) -> Result<(), String>
     }
     for entry in fs::read_dir(&folders.log).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("segment.") && name.ends_with(".new") {
+        if name.starts_with("segment.") && name.ends_with(".tmp") {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -5,7 +5,7 @@
 use super::core::CoreMessage;
 use super::{ServerOptions, boot};
 use crate::ids::{SegmentId, SessionId, Zxid};
-use crate::io::disk::{AtomicFile, create_segment, sync_folder};
+use crate::io::disk::{AtomicFile, create_zeros, sync_folder};
 use crate::io::queue::Sender;
 use crate::mesh::Batch;
 use crate::tree::image::{self, Compression, ImageOptions};
@@ -289,7 +289,7 @@ impl Clerk {
             }
             let _ = fs::remove_file(&spare);
         }
-        create_segment(&path, bytes)
+        create_zeros(&path, bytes)
     }
 
     /// Old frames in a reused file carry their old segment number, so they need not be overwritten.
