@@ -50,13 +50,14 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 pub fn create_zeros(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.reserve(bytes)?;
-    let zeros = [0; 64 << 10];
+    // Its buffer holds zeros.
     let mut left = bytes;
-    while left > 0 {
-        let chunk = left.min(zeros.len() as u64) as usize;
-        file.write_all(&zeros[..chunk])?;
-        left -= chunk as u64;
+    while left > ATOMIC_WRITE_BYTES as u64 {
+        file.filled = ATOMIC_WRITE_BYTES;
+        file.write_out()?;
+        left -= ATOMIC_WRITE_BYTES as u64;
     }
+    file.filled = left as usize;
     file.finish().map(drop)
 }
 

@@ -6,7 +6,7 @@ use super::watches::Table;
 use super::{Shard, ShardOutput};
 use crate::ids::{AclId, ConnId, Now, Zxid};
 use crate::mesh::{Batch, Committed, Question, SessionChange, ShardPart, ToMember, ToShard};
-use crate::tree::{Effect, permission};
+use crate::tree::{Effect, Node, permission};
 use crate::wire::Acl;
 use crate::wire::codes::{EventType, perms};
 use crate::wire::records::encode_event;
@@ -69,12 +69,16 @@ impl Shard {
         match effect {
             Effect::Create { node, .. } => {
                 self.tree.install(effect);
-                self.fire(zxid, Table::Data, EventType::NodeCreated, node.path(), node.acl(), out);
-                self.fire_children(zxid, node.parent(), out);
+                if self.watches.total() > 0 {
+                    self.fire(zxid, Table::Data, EventType::NodeCreated, node.path(), out);
+                    self.fire(zxid, Table::Child, EventType::NodeChildrenChanged, node.parent(), out);
+                }
             }
             Effect::SetData { node, .. } => {
                 self.tree.install(effect);
-                self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), node.acl(), out);
+                if self.watches.total() > 0 {
+                    self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), out);
+                }
             }
             Effect::Delete { node, .. } => self.apply_delete(zxid, effect, node, out),
             Effect::AddAcl { .. } | Effect::Replace { .. } | Effect::Parent { .. } => {
@@ -85,13 +89,7 @@ impl Shard {
 
     /// A connection hears of a deleted node once, even if it watches both its data and its children. The ACL that
     /// decides who hears of it is the one the node had, so it is looked up before the node goes.
-    fn apply_delete(
-        &mut self,
-        zxid: Zxid,
-        effect: &Effect,
-        node: &crate::tree::Node,
-        out: &mut Vec<ShardOutput>,
-    ) {
+    fn apply_delete(&mut self, zxid: Zxid, effect: &Effect, node: &Node, out: &mut Vec<ShardOutput>) {
         let acl = (node.acl() != AclId::OPEN).then(|| Arc::clone(self.tree.acl(node.acl())));
         self.tree.install(effect);
         if self.watches.total() == 0 {
@@ -105,29 +103,15 @@ impl Shard {
         told.append(&mut also);
         self.tell(zxid, EventType::NodeDeleted, node.path(), acl.as_deref(), &told, out);
         self.told = told;
-        self.fire_children(zxid, node.parent(), out);
+        self.fire(zxid, Table::Child, EventType::NodeChildrenChanged, node.parent(), out);
     }
 
-    fn fire_children(&mut self, zxid: Zxid, parent: &str, out: &mut Vec<ShardOutput>) {
-        let acl = self.tree.node(parent).map_or(AclId::OPEN, |node| node.acl());
-        self.fire(zxid, Table::Child, EventType::NodeChildrenChanged, parent, acl, out);
-    }
-
-    fn fire(
-        &mut self,
-        zxid: Zxid,
-        table: Table,
-        event: EventType,
-        path: &str,
-        acl: AclId,
-        out: &mut Vec<ShardOutput>,
-    ) {
-        if self.watches.total() == 0 {
-            return;
-        }
+    /// What happened to a node that is there, or to its children, to whom it concerns.
+    fn fire(&mut self, zxid: Zxid, table: Table, event: EventType, path: &str, out: &mut Vec<ShardOutput>) {
         let mut told = std::mem::take(&mut self.told);
         self.watches.fire(table, path, &mut told);
         if !told.is_empty() {
+            let acl = self.tree.node(path).map_or(AclId::OPEN, Node::acl);
             let acl = (acl != AclId::OPEN).then(|| Arc::clone(self.tree.acl(acl)));
             self.tell(zxid, event, path, acl.as_deref(), &told, out);
         }

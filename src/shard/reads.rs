@@ -157,7 +157,7 @@ fn children(
         context.watches.add(conn.id.slot, path, mode::CHILD);
     }
     let stat = context.tree.stat(slot);
-    let state = ListState { czxid: node.head().czxid, pzxid: Zxid(stat.pzxid) };
+    let state = ListState { czxid: node.czxid(), pzxid: Zxid(stat.pzxid) };
     let is_large = stat.num_children as usize >= CHILDREN_MIN;
     match is_large.then(|| context.lists.find(node.path(), state)).flatten() {
         Some(list) => body.extend_from_slice(list),

@@ -184,7 +184,7 @@ fn put_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) ->
 fn write_node(tree: &Tree, slot: Slot, out: &mut Sealed<'_>) -> io::Result<()> {
     let (node, children) = (tree.at(slot), tree.child_stat(slot));
     let head = node.head();
-    let path = if node.path() == "/" { "" } else { node.path() };
+    let path = if node.path_bytes() == b"/" { "" } else { node.path() };
     out.put(|writer| {
         writer.string(path);
         writer.buffer(node.data());
@@ -353,7 +353,7 @@ fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageErro
             tree.look_ahead(loaded[index..].iter().take(LOOK_AHEAD).map(|loaded| &loaded.node));
         }
         let what = match tree.load(node.clone(), &mut near) {
-            Ok(_) if *cversion == 0 && *pzxid == node.head().czxid => continue,
+            Ok(_) if *cversion == 0 && *pzxid == node.czxid() => continue,
             Ok(slot) => {
                 tree.set_children(slot, *cversion, *pzxid);
                 continue;

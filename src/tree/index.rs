@@ -168,7 +168,7 @@ impl Tree {
             Some(family) => {
                 ChildStat { cversion: family.cversion, pzxid: family.pzxid, count: family.count as usize }
             }
-            None => ChildStat { cversion: 0, pzxid: self.at(slot).head().czxid, count: 0 },
+            None => ChildStat { cversion: 0, pzxid: self.at(slot).czxid(), count: 0 },
         }
     }
 
@@ -414,7 +414,7 @@ impl Tree {
         if index != NO_FAMILY {
             return index;
         }
-        let family = Family { first: Slot::NONE, count: 0, cversion: 0, pzxid: self.at(slot).head().czxid };
+        let family = Family { first: Slot::NONE, count: 0, cversion: 0, pzxid: self.at(slot).czxid() };
         let index = match self.free_families.pop() {
             Some(index) => {
                 self.families[index] = family;
@@ -502,7 +502,7 @@ pub fn canonical(path: &str) -> &str {
 }
 
 fn accounted_bytes(node: &Node) -> u64 {
-    let path = if node.path() == "/" { 0 } else { node.path().len() };
+    let path = if node.path_bytes() == b"/" { 0 } else { node.path_bytes().len() };
     (path + node.data_length()) as u64
 }
 

@@ -3,12 +3,15 @@
 //! child count) is not here but in each tree's own children table.
 //!
 //! Most nodes are written once, belong to nobody and are open to all: numbers that say just that take no room. Layout:
-//! flags, path length (1 byte, or 4), path; czxid and ctime (6 bytes each, or 8), then what the flags announce (mzxid,
-//! mtime and version; owner; aversion; ACL); data. All little-endian. The path is first because most looks are at it.
+//!
+//! - 8 bytes: flags, length of the path, ctime in 6 bytes. Of a large node: flags, one byte unused, the length in 4.
+//! - The path, first because most looks are at it, and so that it starts where whole words do.
+//! - czxid in 6 bytes. Of a large node: czxid and ctime in 8 each.
+//! - What the flags announce: mzxid, mtime, version; owner; aversion; ACL.
+//! - The data.
 
 use crate::ids::{AclId, SessionId, Zxid};
 use smallvec::SmallVec;
-use std::ops::Range;
 use triomphe::ThinArc;
 
 /// The numbers of a znode that only its own transactions change.
@@ -45,18 +48,17 @@ const ACL_CHANGED: u8 = 4;
 const LISTED: u8 = 8;
 /// The data is null.
 const NULL: u8 = 16;
-/// The path's length has 4 bytes.
-const LONG: u8 = 32;
-/// czxid and ctime have 8 bytes: an epoch over 65,535, or a time that is negative or after the year 10,000.
-const WIDE: u8 = 64;
+/// A path over 255 bytes, an epoch over 65,535, or a time that is negative or after the year 10,000.
+const LARGE: u8 = 32;
+/// All flags.
+const FLAGS: usize = 63;
 
 /// Bytes of the numbers between path and data, by flags.
-const NUMBER_BYTES: [u8; 128] = {
-    let mut bytes = [0; 128];
+const NUMBER_BYTES: [u8; FLAGS + 1] = {
+    let mut bytes = [0; FLAGS + 1];
     let mut flags = 0;
-    while flags < 128 {
-        bytes[flags] = 12;
-        bytes[flags] += if flags as u8 & WIDE != 0 { 4 } else { 0 };
+    while flags <= FLAGS {
+        bytes[flags] = if flags as u8 & LARGE != 0 { 16 } else { 6 };
         bytes[flags] += if flags as u8 & CHANGED != 0 { 20 } else { 0 };
         bytes[flags] += if flags as u8 & OWNED != 0 { 8 } else { 0 };
         bytes[flags] += if flags as u8 & ACL_CHANGED != 0 { 4 } else { 0 };
@@ -66,7 +68,7 @@ const NUMBER_BYTES: [u8; 128] = {
     bytes
 };
 /// The most of them.
-const MAX_NUMBER_BYTES: usize = NUMBER_BYTES[127] as usize;
+const MAX_NUMBER_BYTES: usize = NUMBER_BYTES[FLAGS] as usize;
 
 impl NodeHead {
     /// A head with all numbers zero, for the nodes that exist from the start.
@@ -89,20 +91,29 @@ impl NodeHead {
             | flag(self.owner != 0, OWNED)
             | flag(self.aversion != 0, ACL_CHANGED)
             | flag(self.acl != AclId::OPEN, LISTED)
-            | flag((self.czxid.0 | self.ctime) >> 48 != 0, WIDE)
+            | flag((self.czxid.0 | self.ctime) >> 48 != 0, LARGE)
     }
 }
 
 /// A shared znode record. Cloning copies a pointer.
 #[derive(Clone)]
-pub struct Node(ThinArc<(), u8>);
+pub struct Node(ThinArc<[u8; 8], u8>);
 
 impl Node {
     /// Builds a record. The root's path is "/".
     pub fn new(head: NodeHead, path: &str, data: Option<&[u8]>) -> Node {
+        Node::build(head, path.as_bytes(), data)
+    }
+
+    /// A record of the same path.
+    pub fn changed(&self, head: NodeHead, data: Option<&[u8]>) -> Node {
+        Node::build(head, self.path_bytes(), data)
+    }
+
+    fn build(head: NodeHead, path: &[u8], data: Option<&[u8]>) -> Node {
         let mut flags = head.flags() | if data.is_none() { NULL } else { 0 };
         if path.len() > usize::from(u8::MAX) {
-            flags |= LONG;
+            flags |= LARGE;
         }
         let mut numbers = [0; MAX_NUMBER_BYTES + 8];
         let mut at = 0;
@@ -110,9 +121,17 @@ impl Node {
             numbers[at..at + 8].copy_from_slice(&number.to_le_bytes());
             at += bytes;
         };
-        let bytes = if flags & WIDE == 0 { 6 } else { 8 };
-        put(head.czxid.0 as u64, bytes);
-        put(head.ctime as u64, bytes);
+        let first = match flags & LARGE {
+            0 => {
+                put(head.czxid.0 as u64, 6);
+                (head.ctime as u64) << 16 | (path.len() as u64) << 8
+            }
+            _ => {
+                put(head.czxid.0 as u64, 8);
+                put(head.ctime as u64, 8);
+                (path.len() as u64) << 16
+            }
+        };
         if flags & CHANGED != 0 {
             put(head.mzxid.0 as u64, 8);
             put(head.mtime as u64, 8);
@@ -128,55 +147,58 @@ impl Node {
             put(head.acl.0.into(), 4);
         }
         let data = data.unwrap_or_default();
-        let length = 5 + path.len() + at + data.len();
+        let length = path.len() + at + data.len();
         let mut bytes: SmallVec<[u8; SCRATCH_BYTES]> = SmallVec::with_capacity(length);
-        match flags & LONG {
-            0 => bytes.extend_from_slice(&[flags, path.len() as u8]),
-            _ => {
-                bytes.push(flags);
-                bytes.extend_from_slice(&(path.len() as u32).to_le_bytes());
-            }
-        }
-        bytes.extend_from_slice(path.as_bytes());
+        bytes.extend_from_slice(path);
         bytes.extend_from_slice(&numbers[..at]);
         bytes.extend_from_slice(data);
         // Copying a slice twice is much faster than feeding the allocation byte by byte.
-        Node(ThinArc::from_header_and_slice((), &bytes))
+        Node(ThinArc::from_header_and_slice((first | u64::from(flags)).to_le_bytes(), &bytes))
     }
 
     /// The numbers.
     #[inline]
     pub fn head(&self) -> NodeHead {
-        let flags = self.flags();
-        let mut at = self.path_place().end;
-        let mut next = |bytes: usize| {
-            at += bytes;
-            self.number(at - bytes, bytes)
+        let (flags, czxid) = (self.flags(), self.czxid());
+        let (mut at, ctime) = match flags & LARGE {
+            0 => (self.path_length() + 6, self.first() >> 16),
+            _ => {
+                let mut at = self.path_length() + 8;
+                let ctime = self.number::<8>(&mut at);
+                (at, ctime)
+            }
         };
-        let (czxid, ctime) = match flags & WIDE {
-            0 => (next(6), next(6)),
-            _ => (next(8), next(8)),
-        };
-        let (czxid, ctime) = (Zxid(czxid as i64), ctime as i64);
+        let ctime = ctime as i64;
         let mut head = NodeHead { czxid, mzxid: czxid, ctime, mtime: ctime, ..NodeHead::zero() };
         if flags & (CHANGED | OWNED | ACL_CHANGED | LISTED) == 0 {
             return head;
         }
         if flags & CHANGED != 0 {
-            head.mzxid = Zxid(next(8) as i64);
-            head.mtime = next(8) as i64;
-            head.version = next(4) as i32;
+            head.mzxid = Zxid(self.number::<8>(&mut at) as i64);
+            head.mtime = self.number::<8>(&mut at) as i64;
+            head.version = self.number::<4>(&mut at) as i32;
         }
         if flags & OWNED != 0 {
-            head.owner = next(8) as i64;
+            head.owner = self.number::<8>(&mut at) as i64;
         }
         if flags & ACL_CHANGED != 0 {
-            head.aversion = next(4) as i32;
+            head.aversion = self.number::<4>(&mut at) as i32;
         }
         if flags & LISTED != 0 {
-            head.acl = AclId(next(4) as u32);
+            head.acl = AclId(self.number::<4>(&mut at) as u32);
         }
         head
+    }
+
+    /// Transaction that created it, as in the head.
+    #[inline]
+    pub fn czxid(&self) -> Zxid {
+        let mut at = self.path_length();
+        let czxid = match self.flags() & LARGE {
+            0 => self.number::<6>(&mut at),
+            _ => self.number::<8>(&mut at),
+        };
+        Zxid(czxid as i64)
     }
 
     /// Who owns it, as in the head.
@@ -193,31 +215,35 @@ impl Node {
 
     #[inline]
     fn flags(&self) -> u8 {
-        self.0.slice[0]
+        self.0.header.header[0]
     }
 
     #[inline]
-    fn path_place(&self) -> Range<usize> {
-        match self.flags() & LONG {
-            0 => 2..2 + usize::from(self.0.slice[1]),
-            _ => 5..5 + self.number(1, 4) as usize,
+    fn first(&self) -> u64 {
+        u64::from_le_bytes(self.0.header.header)
+    }
+
+    #[inline]
+    fn path_length(&self) -> usize {
+        match self.flags() & LARGE {
+            0 => usize::from(self.0.header.header[1]),
+            _ => (self.first() >> 16) as usize,
         }
     }
 
     /// Where the data starts, and ends for null.
     #[inline]
     fn data_start(&self) -> usize {
-        self.path_place().end + usize::from(NUMBER_BYTES[usize::from(self.flags() & 127)])
+        self.path_length() + usize::from(NUMBER_BYTES[usize::from(self.flags()) & FLAGS])
     }
 
-    /// A number of up to 8 bytes. One load, except at the very end of a short record.
+    /// The number that has N bytes there; goes on behind it.
     #[inline]
-    fn number(&self, at: usize, bytes: usize) -> u64 {
-        let slice = &self.0.slice[at..];
-        match slice.first_chunk::<8>() {
-            Some(eight) => u64::from_le_bytes(*eight) << (64 - 8 * bytes) >> (64 - 8 * bytes),
-            None => slice[..bytes].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
-        }
+    fn number<const N: usize>(&self, at: &mut usize) -> u64 {
+        let mut eight = [0; 8];
+        eight[..N].copy_from_slice(&self.0.slice[*at..*at + N]);
+        *at += N;
+        u64::from_le_bytes(eight)
     }
 
     /// The full path; "/" for the root.
@@ -228,7 +254,7 @@ impl Node {
     /// The path's bytes, for hashing and comparing.
     #[inline]
     pub fn path_bytes(&self) -> &[u8] {
-        &self.0.slice[self.path_place()]
+        &self.0.slice[..self.path_length()]
     }
 
     /// The bytes of the parent's path.
@@ -387,6 +413,6 @@ mod tests {
         let (zxid, time) = (Zxid(0x1_0000_0000), 1_700_000_000_000);
         let head = NodeHead { czxid: zxid, mzxid: zxid, ctime: time, mtime: time, ..NodeHead::zero() };
         let node = Node::new(head, "/bench", Some(&[1; 100]));
-        assert_eq!(node.0.slice.len(), 106 + 14);
+        assert_eq!(size_of_val(&node.0.header) + node.0.slice.len(), 106 + 22);
     }
 }

@@ -114,9 +114,7 @@ impl Store {
             if self.settings.digest_enabled {
                 digest = digest.wrapping_add(node_digest(node, self.tree.child_stat(slot)));
             }
-            if node.path_bytes().starts_with(QUOTA_ROOT.as_bytes())
-                && let Some(QuotaNode::Limits(path)) = quota_node(node.path())
-            {
+            if let Some(path) = limited_by(node) {
                 limited.insert(path.into());
             }
             if node.owner() != 0
@@ -181,7 +179,7 @@ impl Store {
                 let head =
                     NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..old.head() };
                 let bytes = data.map_or(0, <[u8]>::len) as i64 - old.data_length() as i64;
-                let node = Node::new(head, old.path(), *data);
+                let node = old.changed(head, *data);
                 self.use_quota(path, 0, bytes);
                 self.change(Effect::SetData { node, slot }, effects, undo);
                 Ok(())
@@ -191,7 +189,7 @@ impl Store {
                 let old = old.clone();
                 let acl = self.intern(acl, effects, undo);
                 let head = NodeHead { acl, aversion: *version, ..old.head() };
-                let node = Node::new(head, old.path(), old.data());
+                let node = old.changed(head, old.data());
                 self.change(Effect::Replace { node, slot }, effects, undo);
                 Ok(())
             }
@@ -279,7 +277,7 @@ impl Store {
         }
         let acl = self.intern(acl, effects, undo);
         let old = self.tree.at(slot);
-        let node = Node::new(NodeHead { acl, ..old.head() }, old.path(), old.data());
+        let node = old.changed(NodeHead { acl, ..old.head() }, old.data());
         self.change(Effect::Replace { node, slot }, effects, undo);
         if *kind == CreateKind::Create {
             let (cversion, pzxid) = self.raised(parent, parent_cversion, header.zxid);
@@ -314,7 +312,7 @@ impl Store {
             }
             return Err(ErrorCode::NoNode);
         };
-        if node.path() == "/" {
+        if node.path_bytes() == b"/" {
             return Err(ErrorCode::BadArguments);
         }
         if self.tree.child_stat(slot).count > 0 {
@@ -341,7 +339,9 @@ impl Store {
         let (parent, _) = self.tree.find(node.parent()).expect("a parent is in the tree");
         let parent_pzxid = self.tree.child_stat(parent).pzxid.max(zxid);
         let bytes = node.data_length() as i64;
-        self.use_quota(node.path(), -1, -bytes);
+        if !self.limited.is_empty() {
+            self.use_quota(node.path(), -1, -bytes);
+        }
         self.change(Effect::Delete { node, slot, parent, parent_pzxid }, effects, undo);
     }
 
@@ -375,7 +375,7 @@ impl Store {
     /// because extended types are switched off; what is below it could not be reached any more and goes, too.
     fn delete_owned(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
         match self.tree.find(path) {
-            Some((slot, node)) if node.path() != "/" => {
+            Some((slot, node)) if node.path_bytes() != b"/" => {
                 self.delete_below(zxid, slot, effects, undo);
                 self.delete_leaf(zxid, slot, effects, undo);
             }
@@ -525,7 +525,7 @@ impl Store {
                 track
             }
         };
-        let node = Node::new(stats.head(), stats.path(), Some(track.text().as_bytes()));
+        let node = stats.changed(stats.head(), Some(track.text().as_bytes()));
         self.change(Effect::Replace { node, slot }, effects, undo);
     }
 
@@ -611,7 +611,7 @@ impl Store {
     }
 
     fn index(&mut self, node: &Node) {
-        if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+        if let Some(path) = limited_by(node) {
             self.limited.insert(path.into());
         }
         if node.owner() != 0 && self.is_collectable_kind(node) {
@@ -620,7 +620,7 @@ impl Store {
     }
 
     fn unindex(&mut self, node: &Node) {
-        if let Some(QuotaNode::Limits(path)) = quota_node(node.path()) {
+        if let Some(path) = limited_by(node) {
             self.limited.remove(path);
         }
         if node.owner() != 0 && self.is_collectable_kind(node) {
@@ -642,6 +642,17 @@ impl Store {
         }
         let one = |slot: &Slot| node_digest(self.tree.at(*slot), self.tree.child_stat(*slot));
         slots.iter().map(one).fold(0, u64::wrapping_add)
+    }
+}
+
+/// The path that a quota's node limits.
+fn limited_by(node: &Node) -> Option<&str> {
+    if !node.path_bytes().starts_with(QUOTA_ROOT.as_bytes()) {
+        return None;
+    }
+    match quota_node(node.path()) {
+        Some(QuotaNode::Limits(path)) => Some(path),
+        _ => None,
     }
 }
 
