@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 pub fn cores(facts: &Facts) -> Finding {
     let check = Check::new(
         "server's cores",
-        "each core's thread does best on a CPU of its own: its tree and its connections stay in that CPU's cache",
+        "each core's thread does best on a CPU of its own; where other programs need the CPUs, too, ringkeeper.pin=false \
+         lets the server evade them",
     );
     let (Some(layout), Some(online)) = (facts.layout(), facts.online_cpus()) else {
         return check.missing("/proc/PID/status or /sys/devices/system/cpu/online");
@@ -25,11 +26,9 @@ pub fn cores(facts: &Facts) -> Finding {
     let how = if is_pinned { "pinned to CPUs" } else { "not pinned, on CPUs" };
     let found =
         format!("{} shard(s) on {} core(s), {how} {}", layout.shards, layout.cores(), list_text(&cpus));
-    if is_pinned || cpus.len() == 1 {
+    // pin=false is somebody's choice, and a good one where other programs need the CPUs, too.
+    if is_pinned || cpus.len() == 1 || !facts.settings.pin {
         return check.ok(found);
-    }
-    if !facts.settings.pin {
-        return check.advice(found, ["# in zoo.cfg: ringkeeper.pin=true"]);
     }
     let given = facts.settings.cpus.as_ref().map_or(cpus.len(), Vec::len);
     let room = if layout.is_shared { given } else { given - 1 };
@@ -175,12 +174,8 @@ pub fn isolation(facts: &Facts) -> Finding {
         false => format!("{}; without a tick: {}", list_text(&isolated), none_or(&tickless)),
     };
     if !isolated.is_empty() && !cpus.is_subset(&isolated) {
-        let change = [
-            format!("# in zoo.cfg: ringkeeper.pin={}", list_text(&isolated)),
-            "# in the service unit: CPUAffinity= with all CPUs, because a service starts off the isolated ones"
-                .to_string(),
-        ];
-        return check.advice(format!("{found}; the server's are {}", list_text(&cpus)), change);
+        let change = format!("# in zoo.cfg: ringkeeper.pin={}", list_text(&isolated));
+        return check.advice(format!("{found}; the server's are {}", list_text(&cpus)), [change]);
     }
     if !isolated.is_empty() && cpus.is_subset(&tickless) {
         return check.ok(found);
