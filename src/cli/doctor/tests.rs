@@ -49,7 +49,7 @@ fn a_machine_set_up_by_the_book_needs_nothing() {
 fn a_machine_that_nobody_cared_for_needs_everything() {
     let findings = checks::all(&neglected());
     let found = by_status(&findings);
-    assert_eq!(found[&Status::Ok], ["dataDir", "file system of dataDir"]);
+    assert_eq!(found[&Status::Ok], ["server's cores", "dataDir", "file system of dataDir"]);
     assert_eq!(
         found[&Status::Problem],
         ["open files", "CPU quota", "swap", "mount options of dataDir", "durable writes"]
@@ -106,6 +106,7 @@ fn a_quota_with_as_many_shards_as_advised_is_no_problem() {
     (facts.settings.pin, facts.settings.shards) = (false, Some(1));
     let findings = checks::all(&facts);
     assert_ne!(of(&findings, "CPU quota").status, Status::Problem);
+    assert_eq!(of(&findings, "server's cores").status, Status::Ok);
 }
 
 /// One thing changed on the machine that is in order: check, expected status, part of the command.
@@ -321,5 +322,40 @@ fn the_sysctl_file_is_what_the_doctor_asks_for() {
     let findings = checks::all(&facts);
     for check in ["io_uring", "accept queue", "SYN queue", "TCP after idling", "swappiness"] {
         assert_eq!(of(&findings, check).status, Status::Ok, "{:?}", of(&findings, check));
+    }
+}
+
+#[test]
+fn the_unit_sets_what_the_doctor_asks_for() {
+    let unit = include_str!("../../../tuning/ringkeeper.service");
+    let set = |name: &str| {
+        unit.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_else(|| panic!("no {name}"))
+    };
+    let limits = format!(
+        "Limit Soft Hard Units\nMax open files {0} {0} files\nMax locked memory unlimited unlimited bytes",
+        set("LimitNOFILE")
+    );
+    assert_eq!((set("LimitMEMLOCK"), set("MemorySwapMax")), ("infinity", "0"));
+    let mut facts = neglected();
+    facts.files.insert("process/limits".into(), limits);
+    let findings = checks::all(&facts);
+    for check in ["open files", "locked memory"] {
+        assert_eq!(of(&findings, check).status, Status::Ok, "{:?}", of(&findings, check));
+    }
+    let asked = checks::all(&neglected());
+    let asked = of(&asked, "open files").change.join("\n");
+    assert!(asked.contains(&format!("LimitNOFILE={}", set("LimitNOFILE"))), "{asked}");
+}
+
+#[test]
+fn every_check_has_its_place_in_the_guide() {
+    let guide = include_str!("../../../tuning/README.md");
+    for facts in [metal(), neglected()] {
+        for finding in checks::all(&facts) {
+            let name = finding.check.split_inclusive(" of ").next().expect("a name").trim_end();
+            assert!(guide.contains(&format!("`{name}`")), "tuning/README.md has no `{name}`");
+        }
     }
 }
