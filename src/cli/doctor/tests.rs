@@ -187,6 +187,21 @@ fn each_thing_out_of_order_is_seen_by_its_check() {
             Box::new(file("/proc/sys/net/core/busy_poll", "50")),
         ),
         (
+            "busy polling",
+            Status::Ok,
+            "",
+            Box::new(move |facts| {
+                file("/proc/sys/net/core/busy_poll", "50")(facts);
+                facts.settings.io = "epoll".into();
+            }),
+        ),
+        (
+            "busy polling",
+            Status::Advice,
+            "net.core.busy_read=0",
+            Box::new(file("/proc/sys/net/core/busy_read", "50")),
+        ),
+        (
             "accept queue",
             Status::Advice,
             "net.core.somaxconn=4096",

@@ -59,14 +59,17 @@ pub fn busy_poll(facts: &Facts) -> Finding {
         return check.missing(&sysctl_file(poll));
     };
     let found = format!("{poll}={poll_us}, {read}={read_us}");
-    if read_us > 0 || (poll_us > 0 && facts.settings.io != "epoll" && facts.io_uring.is_usable) {
-        let why = "no gain with io_uring, and none from busy_read, because the server never waits in a read";
-        return check.advice(format!("{found}: {why}"), [sysctl_command(poll, 0), sysctl_command(read, 0)]);
+    let has_io_uring = facts.settings.io != "epoll" && facts.io_uring.is_usable;
+    let mut change = Vec::new();
+    if poll_us > 0 && has_io_uring {
+        change.push(format!("{}  # no gain with io_uring", sysctl_command(poll, 0)));
+    } else if poll_us > BUSY_POLL_US_MAX {
+        change.push(sysctl_command(poll, BUSY_POLL_US_MAX));
     }
-    if poll_us > BUSY_POLL_US_MAX {
-        return check.advice(format!("{found}: long"), [sysctl_command(poll, BUSY_POLL_US_MAX)]);
+    if read_us > 0 {
+        change.push(format!("{}  # the server never waits in a read", sysctl_command(read, 0)));
     }
-    check.ok(found)
+    if change.is_empty() { check.ok(found) } else { check.advice(found, change) }
 }
 
 /// Longer than interrupts take.
