@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod client;
 mod convert;
+mod doctor;
 mod inspect;
 mod options;
 mod shell;
@@ -37,6 +38,7 @@ enum Command {
     /// Measure a ZooKeeper server, or the limits of this machine.
     Bench(bench::BenchArgs),
     Inspect(inspect::InspectArgs),
+    Doctor(doctor::Arguments),
     Shell(shell::Arguments),
     /// Print the version.
     Version,
@@ -65,6 +67,7 @@ fn run(command: Command) -> ExitCode {
         Command::Export(arguments) => convert::export(&arguments),
         Command::Bench(arguments) => done_or_failed(bench::run(arguments)),
         Command::Inspect(arguments) => done_or_failed(inspect::run(&arguments)),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Shell(arguments) => shell::run(&arguments),
         Command::Version => {
             println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));

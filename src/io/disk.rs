@@ -94,7 +94,12 @@ const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
 /// Tries O_DIRECT and both ways of durability with a small scratch file.
 pub fn probe(folder: &Path) -> io::Result<DiskProbe> {
-    let path = folder.join("probe.tmp");
+    probe_with(folder, "probe.tmp")
+}
+
+/// The same beside a server that may be starting: with a scratch file of another name.
+pub fn probe_with(folder: &Path, scratch: &str) -> io::Result<DiskProbe> {
+    let path = folder.join(scratch);
     let result = probe_file(&path);
     let _ = fs::remove_file(&path);
     result

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod disk;
 pub mod epoll;
 pub mod local_time;
+pub mod machine;
 mod patience;
 pub mod poller;
 pub mod process;
@@ -124,12 +125,7 @@ pub fn open_backend(
             }
             Err(error) if choice == IoChoice::IoUring => return Err(error),
             Err(error) if is_first => {
-                let reason = match error.raw_os_error() {
-                    Some(libc::EPERM) => "denied by a seccomp filter or kernel.io_uring_disabled",
-                    Some(libc::ENOSYS) => "the kernel has none",
-                    Some(libc::ENOMEM) => "the limit of locked memory is too low",
-                    _ => "not usable",
-                };
+                let reason = refusal(&error);
                 tracing::warn!(
                     "IO by epoll: io_uring is {reason} ({error}); fan-out costs about a fifth more"
                 );
@@ -140,4 +136,21 @@ pub fn open_backend(
         tracing::info!("IO by epoll, as asked for");
     }
     Ok(Box::new(epoll::Epoll::new(event_fd)?))
+}
+
+/// Why there is no io_uring, in words that go on from "io_uring is".
+fn refusal(error: &std::io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => "denied by a seccomp filter or kernel.io_uring_disabled",
+        Some(libc::ENOSYS) => "not in this kernel",
+        Some(libc::ENOMEM) => "out of memory it may lock",
+        _ => "not usable",
+    }
+}
+
+/// Tries io_uring with everything a core needs of it, and closes it again. True: the kernel also defers its work to the
+/// thread that asks (6.1). The error goes on from "io_uring is".
+pub fn try_io_uring() -> Result<bool, String> {
+    let ring = sys::EventFd::new().and_then(|event_fd| uring::Uring::new(Arc::new(event_fd)));
+    ring.map(|ring| ring.is_deferred()).map_err(|error| format!("{} ({error})", refusal(&error)))
 }

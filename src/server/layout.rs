@@ -24,7 +24,7 @@ pub fn choose(wanted: Option<u16>, cpus: &[usize], pin: bool) -> Layout {
     };
     let shards = wanted.unwrap_or(by_itself);
     let cores = shards as usize + usize::from(!is_shared);
-    let has_room = pin && cpus.len() >= cores && cpus.len() > 1;
+    let has_room = pin && cpus.len() >= cores;
     Layout { shards, is_shared, cpus: if has_room { cpus[..cores].to_vec() } else { Vec::new() } }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn few_cpus_share_a_core_and_many_do_not() {
         let one = choose(None, &[0], true);
-        assert_eq!((one.shards, one.cores(), one.cpu_of(0)), (1, 1, None));
+        assert_eq!((one.shards, one.cores(), one.cpu_of(0)), (1, 1, Some(0)));
         let two = choose(None, &[4, 5], true);
         assert_eq!((two.shards, two.cores(), two.cpu_of(0)), (1, 1, Some(4)));
         let eight = choose(None, &[0, 1, 2, 3, 4, 5, 6, 7], true);

@@ -11,7 +11,7 @@ pub mod apache;
 mod boot;
 pub mod convert;
 mod core;
-mod layout;
+pub mod layout;
 mod scribe;
 
 use crate::io::clock::Clock;

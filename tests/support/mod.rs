@@ -167,7 +167,8 @@ pub fn files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     found
 }
 
-fn free_port() -> u16 {
+/// Nobody listens on it, a moment ago.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
