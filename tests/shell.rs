@@ -376,6 +376,8 @@ fn on_a_terminal() {
     tty.send_line("addauth digest me:secret").expect("sent");
     tty.send_line("whoami").expect("sent");
     tty.exp_string("digest: me").expect("the identity");
+    // Ctrl-C while the terminal is not the editor's would throw away what is typed ahead.
+    tty.exp_string("CONNECTED)").expect("the next prompt");
     // A server that hangs: Ctrl-C ends the command, not the shell.
     signal(&server, "STOP");
     tty.send_line("ls /").expect("sent");
