@@ -21,7 +21,7 @@ pub struct Server {
     pub port: u16,
     pub folder: tempfile::TempDir,
     config: PathBuf,
-    defines: Vec<String>,
+    pub defines: Vec<String>,
     child: Option<Child>,
 }
 
