@@ -97,6 +97,27 @@ fn a_folder_imported_in_place_is_started_on() {
     assert!(check(&server, "standalone-basic") > 5);
 }
 
+/// Nothing but the snapshot is there after an import: without it the server would be empty.
+#[test]
+fn a_damaged_only_snapshot_is_refused_not_replaced_by_nothing() {
+    let mut server = moved_in("standalone-basic");
+    server.stop();
+    for file in support::files(&server.data(), "segment.") {
+        std::fs::remove_file(file).unwrap();
+    }
+    let snapshot = support::files(&server.data(), "snapshot.").pop().unwrap();
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&snapshot, bytes).unwrap();
+    server.spawn();
+    assert_eq!(server.wait(), 1);
+    assert!(server.log().contains("snapshot.d5 cannot be used, and what can be read"), "{}", server.log());
+    let from = server.data().parent().unwrap().display().to_string();
+    let to = server.folder.path().join("to").display().to_string();
+    let exported = ringkeeper(&["export", &from, &to]);
+    assert_eq!(exported.status.code(), Some(1), "{}", text(&exported));
+}
+
 /// What Apache refuses unless snapshot.trust.empty is set.
 #[test]
 fn logs_without_a_snapshot_start_only_if_that_is_allowed() {

@@ -85,7 +85,7 @@ impl<'a> Source<'a> {
         let mut replay = self.begin(&snapshots, &logs)?;
         replay.settle_pending();
         replay.logs(&logs, self)?;
-        Ok(Some(replay.finish()))
+        Ok(Some(replay.finish(snapshots.keys().next_back().copied())))
     }
 
     /// Files that lie where Apache does not look for them would be left out in silence.
@@ -323,9 +323,16 @@ impl Replay {
         self.restored.begin.as_ref().map_or("no snapshot".into(), |path| path.display().to_string())
     }
 
-    fn finish(mut self) -> Restored {
+    /// `newest`: of the snapshots, usable or not.
+    fn finish(mut self, newest: Option<Zxid>) -> Restored {
+        let last = self.restored.last_zxid;
+        if let Some(newest) = newest.filter(|newest| *newest > last) {
+            self.restored.warnings.push(format!(
+                "the data ends at zxid {last}, though a snapshot of zxid {newest} was begun: what came between is lost"
+            ));
+        }
         if let Some((at, _)) = self.pending {
-            let (begin, last) = (self.begin(), self.restored.last_zxid);
+            let begin = self.begin();
             self.restored.warnings.push(format!(
                 "{begin} was being written until zxid {at}, but the logs end at {last}: some nodes in it may be newer \
                  than the others"
@@ -482,6 +489,16 @@ mod tests {
         let other = restored(copy.path());
         assert!(other.begin.as_ref().is_some_and(|path| path.ends_with("snapshot.60")));
         assert!(other.warnings.len() == 1 && other.warnings[0].contains("snapshot.bf is not complete"));
+        let log_c1 = copy.path().join("version-2/log.c1");
+        fs::rename(&log, copy.path().join("log.62")).expect("moved");
+        fs::rename(&log_c1, copy.path().join("log.c1")).expect("moved");
+        let warnings = restored(copy.path()).warnings;
+        assert!(
+            warnings[1].contains("ends at zxid 0x61, though a snapshot of zxid 0xbf was begun"),
+            "{warnings:?}"
+        );
+        fs::rename(copy.path().join("log.62"), &log).expect("moved back");
+        fs::rename(copy.path().join("log.c1"), log_c1).expect("moved back");
         let mut bytes = fs::read(&log).expect("is there");
         bytes[60] ^= 1;
         fs::write(&log, bytes).expect("written");

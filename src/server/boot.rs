@@ -45,7 +45,7 @@ pub fn segment_name(segment: SegmentId) -> String {
 /// A state with the files it came from.
 pub struct Booted {
     state: RecoveredState,
-    snapshot: Option<PathBuf>,
+    snapshot: Option<(Zxid, PathBuf)>,
     log_folder: PathBuf,
     txns: u64,
     /// Transactions that carry another digest than the tree had after them.
@@ -68,20 +68,24 @@ impl Booted {
         self.state
     }
 
-    /// Where it comes from, in one line.
+    /// The files it comes from.
     pub fn source(&self) -> String {
         let (txns, folder) = (self.txns, self.log_folder.display());
         match &self.snapshot {
-            Some(path) => format!("{} and {txns} transaction(s) of the log", path.display()),
-            None => format!("{txns} transaction(s) of the log in {folder}, no snapshot"),
+            Some((_, path)) => format!("{} and {txns} transaction(s) of the log", path.display()),
+            None => format!("{txns} transaction(s) of the log in {folder}"),
         }
     }
 
     /// In one line.
     pub fn summary(&self) -> String {
+        let snapshot = match &self.snapshot {
+            Some((zxid, _)) => format!("snapshot {zxid}"),
+            None => "no snapshot".into(),
+        };
         format!(
-            "{}: last zxid {}, {} nodes, {} session(s)",
-            self.source(),
+            "{snapshot} and {} transaction(s) of the log: last zxid {}, {} nodes, {} session(s)",
+            self.txns,
             self.state.last_zxid,
             self.tree().node_count() - 1,
             self.state.sessions.len()
@@ -136,6 +140,7 @@ impl Restored {
         let begin = snapshot.unwrap_or(Zxid::ZERO);
         let recovered = recover(&mut source, begin, &mut |entry| restorer.replay(entry));
         let recovered = recovered.map_err(|error| error.to_string())?;
+        check_reached(&snapshots, recovered.last_zxid)?;
         Ok(Restored { snapshots, snapshot, restorer, recovered })
     }
 
@@ -152,12 +157,25 @@ impl Restored {
         let (txns, mismatches) = (recovered.txns, restorer.mismatches());
         Booted {
             state: restorer.finish(recovered, log, zxids),
-            snapshot: snapshot.and_then(|zxid| snapshots.remove(&zxid)),
+            snapshot: snapshot.and_then(|zxid| snapshots.remove_entry(&zxid)),
             log_folder: folders.log.clone(),
             txns,
             mismatches,
         }
     }
+}
+
+/// A snapshot that cannot be used still says how far the data once went: starting with less would lose it in silence.
+fn check_reached(snapshots: &Files, last: Zxid) -> Result<(), String> {
+    let lost = snapshots.iter().next_back().filter(|(zxid, _)| **zxid > last);
+    lost.map_or(Ok(()), |(_, path)| {
+        Err(format!(
+            "{} cannot be used, and what can be read of the older snapshots and the log ends at zxid {last}, before it. \
+             Restore the file from a backup, or the whole data folder from another copy; if losing what came after \
+             {last} is acceptable, move the file away and start again",
+            path.display()
+        ))
+    })
 }
 
 fn find_snapshots(folders: &Folders) -> Result<Files, String> {
