@@ -200,6 +200,8 @@ struct Replay {
     restored: Restored,
     /// Of the snapshot, by its name.
     from: Zxid,
+    /// The newest transaction that may be in it.
+    until: Zxid,
     trusts: bool,
     /// The digest at the snapshot's fuzzy end; None once it was compared or passed.
     pending: Option<(Zxid, u64)>,
@@ -215,7 +217,9 @@ impl Replay {
         let begin = Some(path.to_path_buf());
         let restored = Restored { store, sessions, last_zxid: zxid, begin, txns: 0, warnings };
         let pending = image.digest.filter(|(at, _)| *at > Zxid::ZERO && *at >= zxid);
-        Replay { restored, from: zxid, trusts: source.trust_empty_snapshot, pending, mismatches: 0 }
+        let ends = [image.digest.map(|(at, _)| at), image.last_zxid, Some(zxid)];
+        let until = ends.into_iter().flatten().max().expect("its own zxid is one");
+        Replay { restored, from: zxid, until, trusts: source.trust_empty_snapshot, pending, mismatches: 0 }
     }
 
     fn empty(source: &Source<'_>, mut warnings: Vec<String>) -> Replay {
@@ -224,7 +228,8 @@ impl Replay {
         );
         let (store, sessions) = (Store::new(source.settings), BTreeMap::new());
         let restored = Restored { store, sessions, last_zxid: Zxid::ZERO, begin: None, txns: 0, warnings };
-        Replay { restored, from: Zxid::ZERO, trusts: true, pending: None, mismatches: 0 }
+        let zero = Zxid::ZERO;
+        Replay { restored, from: zero, until: zero, trusts: true, pending: None, mismatches: 0 }
     }
 
     fn logs(&mut self, logs: &Files, source: &Source<'_>) -> Result<(), String> {
@@ -331,10 +336,10 @@ impl Replay {
                 "the data ends at zxid {last}, though a snapshot of zxid {newest} was begun: what came between is lost"
             ));
         }
-        if let Some((at, _)) = self.pending {
-            let begin = self.begin();
+        if self.until > last {
+            let (begin, until) = (self.begin(), self.until);
             self.restored.warnings.push(format!(
-                "{begin} was being written until zxid {at}, but the logs end at {last}: some nodes in it may be newer \
+                "{begin} was being written until zxid {until}, but the logs end at {last}: some nodes in it may be newer \
                  than the others"
             ));
         }
