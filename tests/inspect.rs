@@ -107,6 +107,131 @@ fn two_states_of_a_folder_differ_in_what_the_log_between_them_did() {
     assert_eq!(refused.status.code(), Some(1));
 }
 
+/// A copy of some files of `standalone-basic`, snapshots and logs in folders of their own.
+fn part(snapshots: &[&str], logs: &[&str]) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for (folder, names) in [("data", snapshots), ("logs", logs)] {
+        let target = copy.path().join(folder).join("version-2");
+        std::fs::create_dir_all(&target).unwrap();
+        for name in names {
+            let source = sample("standalone-basic/data/version-2").join(name);
+            std::fs::copy(source, target.join(name)).unwrap();
+        }
+    }
+    copy
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = inspect(arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn what_no_file_holds_is_not_made_up() {
+    let all = part(&["snapshot.0", "snapshot.60"], &["log.1", "log.62", "log.c1"]);
+    let data = all.path().join("data").display().to_string();
+    let logs = all.path().join("logs").display().to_string();
+    let at = |zxid: &str, expected: &str| {
+        let summary = &json(&["snapshot", &data, "--log-dir", &logs, "--at", zxid])[0];
+        assert_eq!(summary["lastZxid"], expected, "{zxid}");
+        assert_eq!(summary["digest"], summary["computedDigest"], "{zxid}");
+    };
+    at("0x5f", "0x5f");
+    std::fs::remove_file(all.path().join("data/version-2/snapshot.0")).unwrap();
+    let error = refused(&["snapshot", &data, "--log-dir", &logs, "--at", "0x5f"]);
+    assert!(error.contains("holds no state at 0x5f: its oldest snapshot is of zxid 0x60"), "{error}");
+    let error = refused(&["diff", &format!("{data}@0x5f"), &data]);
+    assert!(error.contains("ask for that or a later one"), "{error}");
+    // The snapshot of 0x60 was written until 0x61.
+    let error = refused(&["snapshot", &data, "--log-dir", &logs, "--at", "0x60"]);
+    assert!(error.contains("no usable snapshot that is not newer than 0x60"), "{error}");
+    at("0x61", "0x61");
+    std::fs::remove_file(all.path().join("logs/version-2/log.62")).unwrap();
+    at("0x61", "0x61");
+    for zxid in ["0x62", "0xc1", "0xd5"] {
+        let error = refused(&["snapshot", &data, "--log-dir", &logs, "--at", zxid]);
+        let hole = "log.c1, offset 16: the data before ends at zxid 0x61, but here follows 0xc1";
+        assert!(error.contains(hole), "{zxid}: {error}");
+    }
+    let error = refused(&["snapshot", &data, "--log-dir", &logs]);
+    assert!(error.contains("the data before ends at zxid 0x61"), "{error}");
+}
+
+#[test]
+fn a_zoo_cfg_stands_for_both_of_its_folders() {
+    let all = part(&["snapshot.60"], &["log.1", "log.62", "log.c1"]);
+    let path = |name: &str| all.path().join(name).display().to_string();
+    let text_of = format!("dataDir={}\ndataLogDir={}\nclientPort=2181\n", path("data"), path("logs"));
+    std::fs::write(all.path().join("zoo.cfg"), text_of).unwrap();
+    let files = json(&[&path("zoo.cfg")]);
+    assert_eq!(files.len(), 4);
+    assert_eq!(json(&["log", &path("zoo.cfg")]).len(), 97 + 95 + 21);
+    let whole = sample("standalone-basic/data").display().to_string();
+    assert_eq!(text(&inspect(&["diff", &path("zoo.cfg"), &whole])), "0 created, 0 deleted, 0 changed\n");
+    let middle = (format!("{}@0xc0", path("zoo.cfg")), format!("{whole}@0xc0"));
+    assert_eq!(text(&inspect(&["diff", &middle.0, &middle.1])), "0 created, 0 deleted, 0 changed\n");
+    let summary = &json(&["snapshot", &path("zoo.cfg"), "--at", "0xc0"])[0];
+    assert_eq!((&summary["lastZxid"], &summary["digest"]), (&"0xc0".into(), &summary["computedDigest"]));
+    std::fs::write(all.path().join("bad.cfg"), "dataDir\n").unwrap();
+    assert!(refused(&[&path("bad.cfg")]).contains("no log and no snapshot"));
+}
+
+/// After a takeover, what was before it is in Apache's files, and ours have no state there.
+#[test]
+fn states_before_and_after_a_takeover_are_read() {
+    let copy = part(&["snapshot.60", "log.1", "log.62"], &["log.c1"]);
+    let data = copy.path().join("data").display().to_string();
+    let imported = Command::new(env!("CARGO_BIN_EXE_ringkeeper"))
+        .args(["import", &data, &data, "-Dzookeeper.extendedTypesEnabled=true"])
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    for (zxid, kept) in [("0x70", true), ("0xc0", false)] {
+        let summary = &json(&["snapshot", &data, "--at", zxid])[0];
+        assert_eq!((&summary["lastZxid"], &summary["digest"]), (&zxid.into(), &summary["computedDigest"]));
+        let Some(version_2) = kept.then(|| copy.path().join("data/version-2")) else { continue };
+        std::fs::remove_dir_all(version_2).unwrap();
+        let error = refused(&["snapshot", &data, "--at", zxid]);
+        assert!(error.contains("before 0x70. The next snapshot is of zxid 0xc0"), "{error}");
+    }
+}
+
+#[test]
+fn a_packed_snapshot_is_read_to_its_end() {
+    let copy = tempfile::tempdir().unwrap();
+    for (name, damage) in [("snapshot.2f.gz", 5), ("snapshot.31.snappy", 0)] {
+        let kind = name.rsplit('.').next().unwrap();
+        let whole = std::fs::read(sample(&format!("standalone-{kind}/data/version-2/{name}"))).unwrap();
+        let folder = copy.path().join(kind).join("version-2");
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join(name);
+        let place = copy.path().join(kind).display().to_string();
+        let diff = || inspect(&["diff", &place, &file.display().to_string()]);
+        std::fs::write(&file, &whole).unwrap();
+        assert_eq!(text(&diff()), "0 created, 0 deleted, 0 changed\n");
+        // The checksum of gzip itself, which comes after everything that the snapshot's own checksums cover.
+        let mut bytes = whole.clone();
+        if damage > 0 {
+            let at = bytes.len() - damage;
+            bytes[at] ^= 1;
+            std::fs::write(&file, &bytes).unwrap();
+            assert!(refused(&["snapshot", &place]).contains("reading failed"));
+            bytes = whole;
+        }
+        bytes.extend_from_slice(b"more");
+        std::fs::write(&file, &bytes).unwrap();
+        refused(&["snapshot", &place]);
+        refused(&["snapshot", &file.display().to_string()]);
+        let imported = Command::new(env!("CARGO_BIN_EXE_ringkeeper"))
+            .args(["import", &place, &copy.path().join("to").display().to_string()])
+            .output()
+            .unwrap();
+        assert_eq!(imported.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&imported.stderr).contains("cannot be used"));
+    }
+}
+
 #[test]
 fn damage_is_named_with_its_offset_and_a_log_is_repaired_into_a_new_file() {
     let copy = tempfile::tempdir().unwrap();

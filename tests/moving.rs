@@ -83,6 +83,110 @@ fn apaches_folders_are_taken_over_and_go_on() {
     }
 }
 
+/// Imported into the folder that Apache's files are in, they are the ones it continues from.
+#[test]
+fn a_folder_imported_in_place_is_started_on() {
+    let mut server = moved_in("standalone-basic");
+    server.stop();
+    let data = server.folder.path().join("data");
+    std::fs::remove_dir_all(data.join("ringkeeper")).unwrap();
+    let path = data.display().to_string();
+    let imported = ringkeeper(&["import", &path, &path, "-Dzookeeper.extendedTypesEnabled=true"]);
+    assert!(imported.status.success(), "{}", text(&imported));
+    server.launch();
+    assert!(check(&server, "standalone-basic") > 5);
+}
+
+/// Nothing but the snapshot is there after an import: without it the server would be empty.
+#[test]
+fn a_damaged_only_snapshot_is_refused_not_replaced_by_nothing() {
+    let mut server = moved_in("standalone-basic");
+    server.stop();
+    for file in support::files(&server.data(), "segment.") {
+        std::fs::remove_file(file).unwrap();
+    }
+    let snapshot = support::files(&server.data(), "snapshot.").pop().unwrap();
+    let mut bytes = std::fs::read(&snapshot).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&snapshot, bytes).unwrap();
+    server.spawn();
+    assert_eq!(server.wait(), 1);
+    assert!(server.log().contains("snapshot.d5 cannot be used, and what can be read"), "{}", server.log());
+    let from = server.data().parent().unwrap().display().to_string();
+    let to = server.folder.path().join("to").display().to_string();
+    let exported = ringkeeper(&["export", &from, &to]);
+    assert_eq!(exported.status.code(), Some(1), "{}", text(&exported));
+}
+
+/// What Apache refuses unless snapshot.trust.empty is set.
+#[test]
+fn logs_without_a_snapshot_start_only_if_that_is_allowed() {
+    let mut server = moved_in("standalone-basic");
+    server.stop();
+    let data = server.folder.path().join("data");
+    std::fs::remove_dir_all(data.join("ringkeeper")).unwrap();
+    for snapshot in support::files(&data.join("version-2"), "snapshot.") {
+        std::fs::remove_file(snapshot).unwrap();
+    }
+    server.spawn();
+    assert_eq!(server.wait(), 1);
+    assert!(server.log().contains("no complete snapshot, but there are logs"), "{}", server.log());
+    let (from, to) = (data.display().to_string(), server.folder.path().join("to").display().to_string());
+    let refused = ringkeeper(&["import", &from, &to]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused).contains("--trust-empty-snapshot"), "{}", text(&refused));
+    assert!(!Path::new(&to).exists());
+    let allowed = ringkeeper(&["import", &from, &to, "--trust-empty-snapshot"]);
+    assert!(allowed.status.success() && text(&allowed).contains("warning"), "{}", text(&allowed));
+    server.defines.push("zookeeper.snapshot.trust.empty=true".into());
+    server.launch();
+    assert!(check(&server, "standalone-basic") > 5);
+}
+
+/// A zoo.cfg says where data and logs are, and which settings count.
+#[test]
+fn import_and_export_take_a_zoo_cfg() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    let name = |name: &str| path(name).display().to_string();
+    for (kind, folder) in [("snapshot.", "data"), ("log.", "logs")] {
+        std::fs::create_dir_all(path(folder).join("version-2")).unwrap();
+        for file in support::files(&Path::new(&sample("standalone-basic")).join("version-2"), kind) {
+            std::fs::copy(&file, path(folder).join("version-2").join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let text_of = |data: &str, logs: &str| {
+        format!(
+            "dataDir={}\ndataLogDir={}\nclientPort=2181\nextendedTypesEnabled=true\nserver.1=a:2888:3888\n",
+            name(data),
+            name(logs)
+        )
+    };
+    std::fs::write(path("zoo.cfg"), text_of("data", "logs")).unwrap();
+    let imported = ringkeeper(&["import", &name("zoo.cfg"), &name("ours")]);
+    assert!(imported.status.success(), "{}", text(&imported));
+    assert!(text(&imported).contains("last zxid  0xd5") && !text(&imported).contains("warning"));
+    // With the folders apart, and only one of them named.
+    let half = ringkeeper(&["import", &name("data"), &name("half")]);
+    assert!(text(&half).contains("last zxid  0xbf"), "{}", text(&half));
+    assert!(
+        text(&half).contains("was being written until zxid 0xc0, but the logs end at"),
+        "{}",
+        text(&half)
+    );
+    let both = ringkeeper(&["import", &name("data"), &name("both"), "--log-dir", &name("logs")]);
+    assert!(text(&both).contains("last zxid  0xd5"), "{}", text(&both));
+    std::fs::write(path("ours.cfg"), text_of("ours", "ours")).unwrap();
+    let exported = ringkeeper(&["export", &name("ours.cfg"), &name("theirs")]);
+    assert!(exported.status.success(), "{}", text(&exported));
+    let facts = |output: &std::process::Output| {
+        text(output).lines().skip(1).take(4).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(facts(&exported), facts(&imported));
+    std::fs::write(path("bad.cfg"), "dataDir=\n").unwrap();
+    assert_eq!(ringkeeper(&["import", &name("bad.cfg"), &name("none")]).status.code(), Some(2));
+}
+
 #[test]
 fn newer_files_of_apache_beside_ours_are_refused() {
     let mut server = moved_in("standalone-basic");
@@ -157,8 +261,7 @@ fn export_of_a_running_server_is_a_point_in_time() {
     assert!(text(&exported).contains("nodes      54 "), "{}", text(&exported));
     assert!(text(&exported).contains("a server uses this folder"), "{}", text(&exported));
     // An Apache folder that holds this: taken over again by a server of ours.
-    let again = Server::start("", &[]);
-    let mut again = again;
+    let mut again = Server::start("", &[]);
     again.stop();
     let data = again.folder.path().join("data");
     std::fs::remove_dir_all(&data).unwrap();

@@ -17,6 +17,10 @@ pub(super) struct ImportArguments {
     /// Only say what would be imported.
     #[arg(long)]
     dry_run: bool,
+    /// Go on where transactions are missing: logs without a snapshot, as ZooKeeper 3.4 could leave them, or a hole before
+    /// a log. As -Dzookeeper.snapshot.trust.empty=true.
+    #[arg(long)]
+    trust_empty_snapshot: bool,
 }
 
 /// Write a data folder on which Apache ZooKeeper 3.9 starts, from a data folder of Ringkeeper.
@@ -65,26 +69,29 @@ impl Folders {
 
 pub(super) fn import(arguments: &ImportArguments) -> ExitCode {
     let folders = &arguments.folders;
-    convert(folders, "imported", |options, to| convert::import(options, to, arguments.dry_run))
+    convert(folders, "imported", |options, to| {
+        options.trust_empty_snapshot |= arguments.trust_empty_snapshot;
+        convert::import(options, to, arguments.dry_run)
+    })
 }
 
 pub(super) fn export(arguments: &ExportArguments) -> ExitCode {
-    convert(&arguments.folders, "exported", convert::export)
+    convert(&arguments.folders, "exported", |options, to| convert::export(options, to))
 }
 
 fn convert(
     folders: &Folders,
     done: &str,
-    run: impl FnOnce(&ServerOptions, &Path) -> Result<convert::Report, String>,
+    run: impl FnOnce(&mut ServerOptions, &Path) -> Result<convert::Report, String>,
 ) -> ExitCode {
-    let options = match folders.options() {
+    let mut options = match folders.options() {
         Ok(options) => options,
         Err(error) => {
             eprintln!("ringkeeper: {error}");
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    match run(&options, &folders.to) {
+    match run(&mut options, &folders.to) {
         Ok(report) => {
             print(&report, done);
             ExitCode::SUCCESS

@@ -11,8 +11,7 @@ use crate::tree::image::ImageOptions;
 use crate::tree::permission::DigestSettings;
 use std::path::Path;
 
-/// What four-letter words say: programs look for a ZooKeeper version, so the one we stand in for comes first.
-/// What scripts that ask for ZooKeeper's version are told.
+/// What scripts that ask for ZooKeeper's version are told: the version we stand in for comes first.
 pub(super) const VERSION: &str =
     concat!("3.9.5-ringkeeper-", env!("CARGO_PKG_VERSION"), ", built on 2026-01-01 00:00 UTC");
 
@@ -44,6 +43,7 @@ pub(super) fn of(config: &Config) -> ServerOptions {
         },
         pin,
         cpus,
+        trust_empty_snapshot: server.trust_empty_snapshot,
         image: ImageOptions { last_zxid_section: server.serialize_last_zxid, ..ImageOptions::default() },
         compression: server.snapshot_compression,
         member: member(config),

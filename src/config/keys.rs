@@ -135,7 +135,6 @@ macro_rules! field {
 
 const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
-const APACHE_DATA: Option<&str> = Some("concerns data folders written by Apache ZooKeeper");
 const OWN_LOG: Option<&str> =
     Some("the log has a format of its own, with segments of the size of preAllocSize");
 const NOT_WRITTEN: Option<&str> = Some("not written yet in this version");
@@ -275,7 +274,7 @@ static SETTINGS: &[Setting] = &[
     field!("snapshot.compression.method", server.snapshot_compression, value::compression),
     field!("closeSessionTxn.enabled", server.close_session_txn, value::boolean),
     field!("serializeLastProcessedZxid.enabled", server.serialize_last_zxid, value::boolean),
-    field!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean, APACHE_DATA),
+    field!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean),
     field!(
         "fsync.warningthresholdms",
         server.sync_warning_ms,

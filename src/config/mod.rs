@@ -142,7 +142,7 @@ pub struct ServerSettings {
     pub close_session_txn: bool,
     /// `serializeLastProcessedZxid.enabled`: snapshots end with their zxid.
     pub serialize_last_zxid: bool,
-    /// `snapshot.trust.empty`: a log without any snapshot is fine.
+    /// `snapshot.trust.empty`: logs of Apache without the snapshot or log before them are fine.
     pub trust_empty_snapshot: bool,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,

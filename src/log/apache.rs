@@ -32,7 +32,8 @@ pub struct ApacheEntry<'a> {
     pub zxid: Zxid,
     /// The entry.
     pub bytes: &'a [u8],
-    /// Where the record ends in the file.
+    /// Where the record begins and ends in the file.
+    pub start: u64,
     pub end: u64,
 }
 
@@ -96,8 +97,9 @@ impl<'a> ApacheLog<'a> {
             return Err(format!("the record has {} bytes, too few for a transaction", entry.len()));
         }
         let zxid = entry[ZXID_AT..ZXID_AT + 8].try_into().expect("eight bytes");
+        let (start, zxid) = (self.at as u64, Zxid(i64::from_be_bytes(zxid)));
         self.at += RECORD_HEAD_BYTES + entry.len() + 1;
-        Ok(Some(ApacheEntry { zxid: Zxid(i64::from_be_bytes(zxid)), bytes: entry, end: self.at as u64 }))
+        Ok(Some(ApacheEntry { zxid, bytes: entry, start, end: self.at as u64 }))
     }
 }
 
@@ -122,6 +124,12 @@ pub fn zxid_in_name(name: &str, prefix: &str) -> Option<Zxid> {
     let is_named = parts.next() == Some(prefix) && !name.ends_with(".tmp");
     let zxid = i64::from_str_radix(parts.next().filter(|_| is_named)?, 16).ok()?;
     (zxid >= 0).then_some(Zxid(zxid))
+}
+
+/// True if no transaction can be missing between the two. A leader counts every transaction, refused ones included, from
+/// the epoch's first on. Lower and equal zxids are no hole; what an epoch that ended held at its end cannot be told.
+pub fn follows(last: Zxid, next: Zxid) -> bool {
+    if next.epoch() > last.epoch() { next.counter() <= 1 } else { next.0 <= last.0.saturating_add(1) }
 }
 
 /// Which log files may hold transactions from `first` on: the last one named before it, and all after. `ascending`
@@ -183,6 +191,22 @@ mod tests {
         assert_eq!(read_all(b""), Ok(Vec::new()));
         assert!(read_all(b"ZKLG").is_err());
         assert!(read_all(b"ZKSN\0\0\0\x02\0\0\0\0\0\0\0\0").is_err());
+    }
+
+    #[test]
+    fn a_hole_is_told_by_the_zxids() {
+        let fits = [
+            (0, 1),
+            (5, 6),
+            (5, 5),
+            (5, 3),
+            (5, 0x1_0000_0000),
+            (5, 0x2_0000_0001),
+            (0x1_0000_0000, 0x1_0000_0001),
+        ];
+        assert!(fits.iter().all(|(last, next)| follows(Zxid(*last), Zxid(*next))));
+        let holes = [(0, 2), (5, 7), (5, 0x1_0000_0002), (0x1_0000_0005, 0x1_0000_0007)];
+        assert!(!holes.iter().any(|(last, next)| follows(Zxid(*last), Zxid(*next))));
     }
 
     #[test]

@@ -126,6 +126,8 @@ impl Member {
     /// The log still holds everything, so nothing is lost; the next one comes after as many transactions as usual.
     pub(super) fn on_snapshot_failed(&mut self, what: String, out: &mut Vec<MemberOutput>) {
         self.snapshots.running = false;
-        out.push(MemberOutput::Notice { text: format!("a snapshot could not be written: {what}") });
+        out.push(MemberOutput::Notice {
+            text: format!("no snapshot: {what}; the log is kept until the next one"),
+        });
     }
 }

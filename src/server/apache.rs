@@ -3,18 +3,34 @@
 //!
 //! Apache's snapshots are fuzzy: written while transactions went on, so a node may already be newer than the name
 //! says. Replay is tolerant; the digest at the snapshot's end tells from where on the tree must match exactly.
+//!
+//! What Apache refuses is refused: damaged logs, logs without a snapshot, files in the wrong one of two folders. So is a
+//! hole in the zxids, which Apache does not look for. `snapshot.trust.empty` allows both kinds of missing transactions.
 
-use super::boot::open_image;
+use super::ServerOptions;
+use super::snapshots::{self, Files, Snapshot};
 use crate::ids::{SessionId, Zxid};
-use crate::log::apache::{ApacheLog, files_from, zxid_in_name};
+use crate::log::apache::{ApacheEntry, ApacheLog, ApacheLogError, files_from, follows};
 use crate::member::follow_session;
-use crate::tree::image::{self, Image, ImageOptions};
-use crate::tree::{Store, StoreSettings, Tree};
+use crate::tree::image::{Image, ImageOptions};
+use crate::tree::{Store, StoreSettings, snappy};
 use crate::wire::txn::{TxnDigest, decode_entry};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+/// Where the files are, and how they are taken.
+pub struct Source<'a> {
+    /// `dataDir`: snapshots.
+    pub data_dir: &'a Path,
+    /// `dataLogDir`: logs.
+    pub log_dir: &'a Path,
+    pub settings: StoreSettings,
+    pub image: ImageOptions,
+    /// `snapshot.trust.empty`: transactions may be missing before a log.
+    pub trust_empty_snapshot: bool,
+}
 
 /// What was found in the files.
 pub struct Restored {
@@ -24,126 +40,246 @@ pub struct Restored {
     pub sessions: BTreeMap<SessionId, i32>,
     /// The newest transaction.
     pub last_zxid: Zxid,
-    /// Where it began.
-    pub snapshot: PathBuf,
+    /// Where it began; None: with an empty tree.
+    pub begin: Option<PathBuf>,
     /// Transactions replayed.
     pub txns: u64,
     /// What the operator should know: snapshots that could not be used, digests that did not match.
     pub warnings: Vec<String>,
 }
 
-/// True if one of the folders holds snapshots or logs of Apache.
-pub fn has_data(data_dir: &Path, log_dir: &Path) -> bool {
-    let holds = |folder: &Path, prefix: &str| files(folder, prefix).is_ok_and(|found| !found.is_empty());
-    [data_dir, log_dir].iter().any(|folder| holds(folder, "snapshot") || holds(folder, "log"))
+impl Restored {
+    /// To be written as ours; `sessions` are its own.
+    pub fn snapshot<'a>(&'a self, sessions: &'a [(SessionId, i32)]) -> Snapshot<'a> {
+        let digest = self.store.digest().map(|digest| (self.last_zxid, digest));
+        Snapshot { tree: self.store.tree(), sessions, digest, zxid: self.last_zxid }
+    }
+
+    /// In one line.
+    pub fn source(&self) -> String {
+        let begin = self.begin.as_ref().map_or("no snapshot".into(), |path| path.display().to_string());
+        format!("{begin} and {} transaction(s) of its logs", self.txns)
+    }
 }
 
-/// Restores; None if there is nothing. The folders are dataDir and dataLogDir.
-pub fn restore(
-    data_dir: &Path,
-    log_dir: &Path,
-    settings: StoreSettings,
-    options: &ImageOptions,
-) -> Result<Option<Restored>, String> {
-    let unreadable =
-        |folder: &Path, error| format!("cannot read {}: {error}", folder.join(VERSION_2).display());
-    let snapshots = files(data_dir, "snapshot").map_err(|error| unreadable(data_dir, error))?;
-    let logs = files(log_dir, "log").map_err(|error| unreadable(log_dir, error))?;
-    let mut warnings = Vec::new();
-    let Some((zxid, path, image)) = newest_usable(&snapshots, settings, options, &mut warnings) else {
+impl<'a> Source<'a> {
+    /// As configured.
+    pub fn of(options: &'a ServerOptions) -> Source<'a> {
+        Source {
+            data_dir: &options.data_dir,
+            log_dir: &options.log_dir,
+            settings: super::boot::store_settings(options),
+            image: options.image,
+            trust_empty_snapshot: options.trust_empty_snapshot,
+        }
+    }
+
+    /// Restores; None if there is nothing.
+    pub fn restore(&self) -> Result<Option<Restored>, String> {
+        let snapshots = files(self.data_dir, "snapshot")?;
+        let logs = files(self.log_dir, "log")?;
+        self.check_separation()?;
         if snapshots.is_empty() && logs.is_empty() {
             return Ok(None);
         }
-        let what = if snapshots.is_empty() { "logs but no snapshot" } else { "no snapshot that can be used" };
-        let folder = data_dir.join(VERSION_2);
-        return Err(format!(
-            "{} holds {what}; nothing was changed. {}",
-            folder.display(),
-            warnings.join(". ")
-        ));
-    };
-    let mut store = Store::from_tree(settings, image.tree);
-    store.recount_usage();
-    store.set_applied(zxid);
-    let sessions = image.sessions.into_iter().collect();
-    let restored = Restored { store, sessions, last_zxid: zxid, snapshot: path, txns: 0, warnings };
-    let pending = image.digest.filter(|(at, _)| *at > Zxid::ZERO && *at >= zxid);
-    let mut replay = Replay { restored, pending, mismatches: 0 };
-    replay.settle_pending();
-    replay.logs(&logs, options)?;
-    Ok(Some(replay.finish()))
+        let mut replay = self.begin(&snapshots, &logs)?;
+        replay.settle_pending();
+        replay.logs(&logs, self)?;
+        Ok(Some(replay.finish(snapshots.keys().next_back().copied())))
+    }
+
+    /// Files that lie where Apache does not look for them would be left out in silence.
+    fn check_separation(&self) -> Result<(), String> {
+        if is_same_folder(self.data_dir, self.log_dir) {
+            return Ok(());
+        }
+        for (folder, prefix, what) in
+            [(self.log_dir, "snapshot", "snapshots in dataLogDir"), (self.data_dir, "log", "logs in dataDir")]
+        {
+            if let Some(path) = files(folder, prefix)?.values().next() {
+                return Err(format!(
+                    "{}: there are {what}, where Apache ZooKeeper does not start either. dataDir is {} and dataLogDir \
+                     is {}: set right whichever is wrong, or move these files to where they belong",
+                    path.display(),
+                    self.data_dir.display(),
+                    self.log_dir.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// With the newest usable snapshot, or with an empty tree where that is allowed.
+    fn begin(&self, snapshots: &Files, logs: &Files) -> Result<Replay, String> {
+        let mut warnings = Vec::new();
+        let (whole, torn): (Vec<_>, Vec<_>) = snapshots.iter().rev().partition(|(_, path)| is_whole(path));
+        warnings.extend(torn.iter().map(|(_, path)| format!("{} is not complete", path.display())));
+        for (zxid, path) in whole.iter().take(SNAPSHOTS_TRIED_MAX) {
+            match snapshots::read(path, &self.settings, &self.image) {
+                Ok(image) => return Ok(Replay::new(self, (**zxid, path), image, warnings)),
+                Err(error) => warnings.push(format!("{} cannot be used ({error})", path.display())),
+            }
+        }
+        let nothing_done = |what: &str, way_out: &str| {
+            let (folder, found) = (self.data_dir.join(VERSION_2), warnings.join(". "));
+            let end = if found.is_empty() { "" } else { ". " };
+            format!("{} holds {what}; nothing was changed. {way_out}{end}{found}", folder.display())
+        };
+        let first_log = logs.values().next();
+        match first_log.filter(|_| whole.is_empty()) {
+            Some(_) if self.trust_empty_snapshot => Ok(Replay::empty(self, warnings)),
+            Some(log) => {
+                let what =
+                    format!("no complete snapshot, but there are logs ({} is the first)", log.display());
+                Err(nothing_done(&what, WITHOUT_SNAPSHOT))
+            }
+            None => Err(nothing_done("no snapshot that can be used", BRING_BACK_SNAPSHOT)),
+        }
+    }
 }
 
-type Files = BTreeMap<Zxid, PathBuf>;
+const WITHOUT_SNAPSHOT: &str = "Bring the snapshots back from a backup or another member. If there never was one, because \
+    the server ran with ZooKeeper 3.4, let the logs begin with an empty tree: --trust-empty-snapshot, or \
+    snapshot.trust.empty=true in zoo.cfg";
+const BRING_BACK_SNAPSHOT: &str = "Bring one back from a backup or another member, with the logs after it";
+const BAD_LOG: &str = "Bring this log back from a backup or another member; or make a copy with right checksums by \
+    ringkeeper inspect log --repair, and look at what was wrong; or move this log and all later ones away, if losing what \
+    is in them is acceptable";
+
+/// True for the same path or two names of one folder.
+pub fn is_same_folder(one: &Path, other: &Path) -> bool {
+    one == other
+        || matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
+}
 
 /// Files named `<prefix>.<zxid>` in `version-2` below a folder; none if that is missing.
-fn files(folder: &Path, prefix: &str) -> io::Result<Files> {
-    let mut found = Files::new();
-    let entries = match fs::read_dir(folder.join(VERSION_2)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if let Some(zxid) = path.file_name().and_then(|name| zxid_in_name(&name.to_string_lossy(), prefix)) {
-            found.insert(zxid, path);
-        }
+fn files(folder: &Path, prefix: &str) -> Result<Files, String> {
+    let folder = folder.join(VERSION_2);
+    match snapshots::find(&folder, prefix) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Files::new()),
+        found => found.map_err(|error| format!("cannot read {}: {error}", folder.display())),
     }
-    Ok(found)
 }
 
-fn newest_usable(
-    snapshots: &Files,
-    settings: StoreSettings,
-    options: &ImageOptions,
-    warnings: &mut Vec<String>,
-) -> Option<(Zxid, PathBuf, Image)> {
-    for (zxid, path) in snapshots.iter().rev().take(SNAPSHOTS_TRIED_MAX) {
-        let empty = Tree::empty(settings.hash_seed, settings.rules);
-        let read = open_image(path).map_err(|error| error.to_string()).and_then(|mut source| {
-            image::read(&mut source, empty, options).map_err(|error| error.to_string())
-        });
-        match read {
-            Ok(image) => return Some((*zxid, path.clone(), image)),
-            Err(error) => warnings.push(format!("{} cannot be used ({error})", path.display())),
+/// Apache's cheap test: what a crash left half written is no candidate, so an older snapshot or none counts. A candidate
+/// that turns out to be damaged is another matter: then no empty tree takes its place.
+fn is_whole(path: &Path) -> bool {
+    let read = |into: &mut [u8], from_end: bool| {
+        let mut file = File::open(path)?;
+        if from_end {
+            file.seek(SeekFrom::End(-(into.len() as i64)))?;
         }
+        file.read_exact(into)
+    };
+    let (mut head, mut tail) = ([0; 8], [0; 10]);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => read(&mut head[..2], false).is_ok() && head[..2] == [0x1f, 0x8b],
+        Some("snappy") => read(&mut head, false).is_ok() && head == snappy::MAGIC,
+        _ => read(&mut tail, true).is_ok() && tail[5..] == *b"\0\0\0\x01/",
     }
-    None
+}
+
+/// Why a log ends everything.
+struct Refused {
+    offset: u64,
+    what: String,
+    way_out: String,
+}
+
+impl Refused {
+    fn damage(offset: u64, what: String) -> Refused {
+        Refused { offset, what, way_out: BAD_LOG.into() }
+    }
+
+    fn named(self, path: &Path) -> String {
+        format!("{}, offset {}: {}. {}", path.display(), self.offset, self.what, self.way_out)
+    }
 }
 
 struct Replay {
     restored: Restored,
+    /// Of the snapshot, by its name.
+    from: Zxid,
+    /// The newest transaction that may be in it.
+    until: Zxid,
+    trusts: bool,
     /// The digest at the snapshot's fuzzy end; None once it was compared or passed.
     pending: Option<(Zxid, u64)>,
     mismatches: u64,
 }
 
 impl Replay {
-    fn logs(&mut self, logs: &Files, options: &ImageOptions) -> Result<(), String> {
+    fn new(source: &Source<'_>, (zxid, path): (Zxid, &Path), image: Image, warnings: Vec<String>) -> Replay {
+        let mut store = Store::from_tree(source.settings, image.tree);
+        store.recount_usage();
+        store.set_applied(zxid);
+        let sessions = image.sessions.into_iter().collect();
+        let begin = Some(path.to_path_buf());
+        let restored = Restored { store, sessions, last_zxid: zxid, begin, txns: 0, warnings };
+        let pending = image.digest.filter(|(at, _)| *at > Zxid::ZERO && *at >= zxid);
+        let ends = [image.digest.map(|(at, _)| at), image.last_zxid, Some(zxid)];
+        let until = ends.into_iter().flatten().max().expect("its own zxid is one");
+        Replay { restored, from: zxid, until, trusts: source.trust_empty_snapshot, pending, mismatches: 0 }
+    }
+
+    fn empty(source: &Source<'_>, mut warnings: Vec<String>) -> Replay {
+        warnings.push(
+            "there is no snapshot: the logs begin with an empty tree, as snapshot.trust.empty allows".into(),
+        );
+        let (store, sessions) = (Store::new(source.settings), BTreeMap::new());
+        let restored = Restored { store, sessions, last_zxid: Zxid::ZERO, begin: None, txns: 0, warnings };
+        let zero = Zxid::ZERO;
+        Replay { restored, from: zero, until: zero, trusts: true, pending: None, mismatches: 0 }
+    }
+
+    fn logs(&mut self, logs: &Files, source: &Source<'_>) -> Result<(), String> {
         let names: Vec<Zxid> = logs.keys().copied().collect();
-        for name in files_from(&names, Zxid(self.restored.last_zxid.0 + 1)) {
+        let chosen = files_from(&names, Zxid(self.from.0.saturating_add(1)));
+        for name in chosen {
             let path = &logs[name];
             let bytes = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            self.log(&bytes, options).map_err(|error| format!("{}: {error}", path.display()))?;
-        }
-        Ok(())
-    }
-
-    fn log(&mut self, bytes: &[u8], options: &ImageOptions) -> Result<(), String> {
-        let entry_bytes_max = options.field_bytes_max;
-        for entry in ApacheLog::new(bytes, entry_bytes_max).map_err(|error| error.to_string())? {
-            let entry = entry.map_err(|error| error.to_string())?;
-            // Equal zxids occur in Apache's logs and both count, so only what the snapshot surely has is skipped.
-            if entry.zxid > self.snapshot_zxid() {
-                self.entry(entry.bytes).map_err(|error| format!("transaction {}: {error}", entry.zxid))?;
+            if bytes.is_empty() && Some(name) != chosen.last() {
+                let empty = Refused::damage(0, "the file is empty, but later logs are there".into());
+                return Err(empty.named(path));
             }
+            self.log(path, &bytes, source.image.field_bytes_max).map_err(|refused| refused.named(path))?;
         }
         Ok(())
     }
 
-    fn snapshot_zxid(&self) -> Zxid {
-        let name = self.restored.snapshot.file_name().expect("a snapshot has a name").to_string_lossy();
-        zxid_in_name(&name, "snapshot").expect("it was found by its name")
+    fn log(&mut self, path: &Path, bytes: &[u8], entry_bytes_max: usize) -> Result<(), Refused> {
+        let damage = |error: ApacheLogError| Refused::damage(error.offset, error.what);
+        for entry in ApacheLog::new(bytes, entry_bytes_max).map_err(damage)? {
+            let entry = entry.map_err(damage)?;
+            // Equal zxids occur in Apache's logs and both count, so only what the snapshot surely has is skipped.
+            if entry.zxid <= self.from {
+                continue;
+            }
+            self.check_hole(path, &entry)?;
+            self.entry(entry.bytes).map_err(|error| {
+                Refused::damage(entry.start, format!("transaction {}: {error}", entry.zxid))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a lost log held would be missing from the data for ever, and nothing would show it.
+    fn check_hole(&mut self, path: &Path, next: &ApacheEntry<'_>) -> Result<(), Refused> {
+        let (last, offset) = (self.restored.last_zxid, next.start);
+        if follows(last, next.zxid) {
+            return Ok(());
+        }
+        let what = format!("the data before ends at zxid {last}, but here follows {}", next.zxid);
+        if self.trusts {
+            self.restored.warnings.push(format!("{}, offset {offset}: {what}", path.display()));
+            return Ok(());
+        }
+        let way_out = format!(
+            "Bring the missing log or a newer snapshot back from a backup or another member; or move this log and all \
+             later ones away to end at {last}; or go on without what is missing, as Apache ZooKeeper would: \
+             --trust-empty-snapshot, or snapshot.trust.empty=true in zoo.cfg"
+        );
+        Err(Refused { offset, what, way_out })
     }
 
     fn entry(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -167,7 +303,7 @@ impl Replay {
         if last == at && ours.is_some_and(|ours| ours != digest) {
             self.restored.warnings.push(format!(
                 "{}: its digest at {at} is {digest:x}, but the restored tree has {:x}",
-                self.restored.snapshot.display(),
+                self.begin(),
                 ours.unwrap_or_default()
             ));
         }
@@ -188,7 +324,25 @@ impl Replay {
         }
     }
 
-    fn finish(mut self) -> Restored {
+    fn begin(&self) -> String {
+        self.restored.begin.as_ref().map_or("no snapshot".into(), |path| path.display().to_string())
+    }
+
+    /// `newest`: of the snapshots, usable or not.
+    fn finish(mut self, newest: Option<Zxid>) -> Restored {
+        let last = self.restored.last_zxid;
+        if let Some(newest) = newest.filter(|newest| *newest > last) {
+            self.restored.warnings.push(format!(
+                "the data ends at zxid {last}, though a snapshot of zxid {newest} was begun: what came between is lost"
+            ));
+        }
+        if self.until > last {
+            let (begin, until) = (self.begin(), self.until);
+            self.restored.warnings.push(format!(
+                "{begin} was being written until zxid {until}, but the logs end at {last}: some nodes in it may be newer \
+                 than the others"
+            ));
+        }
         if self.mismatches > 1 {
             let text =
                 format!("{} transactions in all carry another digest than the tree had", self.mismatches);
@@ -205,7 +359,7 @@ const SNAPSHOTS_TRIED_MAX: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::OwnerRules;
+    use crate::tree::{OwnerRules, Tree};
     use base64::Engine;
     use serde_json::Value;
 
@@ -213,10 +367,34 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/datadirs").join(name)
     }
 
-    fn restored(data: &Path) -> Restored {
+    fn try_restore(data_dir: &Path, log_dir: &Path, trust_empty_snapshot: bool) -> Result<Restored, String> {
         let rules = OwnerRules { extended_types: true, emulate_353: false };
         let settings = StoreSettings { hash_seed: 1, rules, digest_enabled: true, enforce_quota: false };
-        restore(data, data, settings, &ImageOptions::default()).expect("sound").expect("not empty")
+        let image = ImageOptions::default();
+        let source = Source { data_dir, log_dir, settings, image, trust_empty_snapshot };
+        source.restore().map(|restored| restored.expect("not empty"))
+    }
+
+    fn restored(data: &Path) -> Restored {
+        try_restore(data, data, false).expect("sound")
+    }
+
+    /// What it is refused with; what it warns of where missing transactions are allowed.
+    fn refused(data: &Path) -> (String, Vec<String>) {
+        let error = try_restore(data, data, false).err().expect("refused");
+        (error, try_restore(data, data, true).map_or_else(|error| vec![error], |restored| restored.warnings))
+    }
+
+    /// A data folder with some files of `standalone-basic`.
+    fn part(names: &[&str]) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("a folder");
+        let target = copy.path().join(VERSION_2);
+        fs::create_dir(&target).expect("created");
+        for name in names {
+            let source = folder("standalone-basic/data/version-2").join(name);
+            fs::copy(source, target.join(name)).expect("copied");
+        }
+        copy
     }
 
     /// Compares with what Apache's own loader made of the same files.
@@ -290,15 +468,9 @@ mod tests {
 
     #[test]
     fn replay_from_any_older_snapshot_gives_the_same_tree() {
-        let source = folder("standalone-basic/data/version-2");
         let whole = restored(&folder("standalone-basic/data"));
         for newest in ["snapshot.0", "snapshot.60"] {
-            let copy = tempfile::tempdir().expect("a folder");
-            let target = copy.path().join(VERSION_2);
-            fs::create_dir(&target).expect("created");
-            for name in [newest, "log.1", "log.62", "log.c1"] {
-                fs::copy(source.join(name), target.join(name)).expect("copied");
-            }
+            let copy = part(&[newest, "log.1", "log.62", "log.c1"]);
             let other = restored(copy.path());
             assert_eq!(other.warnings, Vec::<String>::new());
             assert_eq!(other.store.digest(), whole.store.digest());
@@ -308,31 +480,129 @@ mod tests {
 
     #[test]
     fn damage_is_named_and_an_older_snapshot_takes_over() {
-        let source = folder("standalone-basic/data/version-2");
-        let copy = tempfile::tempdir().expect("a folder");
-        let target = copy.path().join(VERSION_2);
-        fs::create_dir(&target).expect("created");
-        for name in ["snapshot.60", "snapshot.bf", "log.1", "log.62", "log.c1"] {
-            fs::copy(source.join(name), target.join(name)).expect("copied");
-        }
-        let mut bytes = fs::read(target.join("snapshot.bf")).expect("is there");
+        let copy = part(&["snapshot.60", "snapshot.bf", "log.1", "log.62", "log.c1"]);
+        let (newest, log) = (copy.path().join("version-2/snapshot.bf"), copy.path().join("version-2/log.62"));
+        let mut bytes = fs::read(&newest).expect("is there");
         bytes[5000] ^= 1;
-        fs::write(target.join("snapshot.bf"), bytes).expect("written");
+        fs::write(&newest, &bytes).expect("written");
         let other = restored(copy.path());
-        assert!(other.snapshot.ends_with("snapshot.60"));
-        assert!(other.warnings.len() == 1 && other.warnings[0].contains("snapshot.bf"));
-        let mut log = fs::read(target.join("log.62")).expect("is there");
-        log[60] ^= 1;
-        fs::write(target.join("log.62"), log).expect("written");
-        let settings = StoreSettings {
-            hash_seed: 1,
-            rules: OwnerRules::default(),
-            digest_enabled: true,
-            enforce_quota: false,
-        };
-        let error =
-            restore(copy.path(), copy.path(), settings, &ImageOptions::default()).err().expect("damage");
-        assert!(error.contains("log.62: offset 16"), "{error}");
-        assert!(has_data(copy.path(), copy.path()));
+        assert!(other.begin.as_ref().is_some_and(|path| path.ends_with("snapshot.60")));
+        assert!(other.warnings.len() == 1 && other.warnings[0].contains("snapshot.bf cannot be used"));
+        // As a crash leaves one.
+        bytes.truncate(5000);
+        fs::write(&newest, bytes).expect("written");
+        let other = restored(copy.path());
+        assert!(other.begin.as_ref().is_some_and(|path| path.ends_with("snapshot.60")));
+        assert!(other.warnings.len() == 1 && other.warnings[0].contains("snapshot.bf is not complete"));
+        let log_c1 = copy.path().join("version-2/log.c1");
+        fs::rename(&log, copy.path().join("log.62")).expect("moved");
+        fs::rename(&log_c1, copy.path().join("log.c1")).expect("moved");
+        let warnings = restored(copy.path()).warnings;
+        assert!(
+            warnings[1].contains("ends at zxid 0x61, though a snapshot of zxid 0xbf was begun"),
+            "{warnings:?}"
+        );
+        fs::rename(copy.path().join("log.62"), &log).expect("moved back");
+        fs::rename(copy.path().join("log.c1"), log_c1).expect("moved back");
+        let mut bytes = fs::read(&log).expect("is there");
+        bytes[60] ^= 1;
+        fs::write(&log, bytes).expect("written");
+        let (error, trusting) = refused(copy.path());
+        assert!(error.contains("log.62, offset 16: the record's checksum is"), "{error}");
+        assert!(error.contains("from a backup or another member"), "{error}");
+        assert_eq!(trusting, [error]);
+    }
+
+    #[test]
+    fn logs_without_a_snapshot_are_refused_unless_that_is_allowed() {
+        let copy = part(&["log.1", "log.62", "log.c1"]);
+        let (error, warnings) = refused(copy.path());
+        assert!(
+            error.contains("no complete snapshot, but there are logs") && error.contains("log.1 is"),
+            "{error}"
+        );
+        assert!(error.contains("--trust-empty-snapshot"), "{error}");
+        assert!(warnings.len() == 1 && warnings[0].starts_with("there is no snapshot"), "{warnings:?}");
+        let whole = restored(&folder("standalone-basic/data"));
+        let allowed = try_restore(copy.path(), copy.path(), true).expect("allowed");
+        assert_eq!((allowed.store.digest(), allowed.last_zxid), (whole.store.digest(), whole.last_zxid));
+        assert_eq!((allowed.begin, allowed.txns), (None, 97 + 95 + 21));
+        // Half a snapshot is none. A whole one that is damaged is no reason to begin with an empty tree.
+        let torn = copy.path().join("version-2/snapshot.60");
+        let whole = fs::read(folder("standalone-basic/data/version-2/snapshot.60")).expect("is there");
+        fs::write(&torn, &whole[..3000]).expect("written");
+        let (error, warnings) = refused(copy.path());
+        assert!(error.contains("snapshot.60 is not complete"), "{error}");
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        let mut damaged = whole;
+        damaged[3000] ^= 1;
+        fs::write(&torn, damaged).expect("written");
+        let (error, trusting) = refused(copy.path());
+        assert!(
+            error.contains("no snapshot that can be used") && error.contains("snapshot.60 cannot be used")
+        );
+        assert_eq!(trusting, [error]);
+    }
+
+    #[test]
+    fn a_hole_is_refused_unless_that_is_allowed() {
+        // Between the snapshot and the logs.
+        let copy = part(&["snapshot.0", "log.62", "log.c1"]);
+        let (error, warnings) = refused(copy.path());
+        let hole = "log.62, offset 16: the data before ends at zxid 0x0, but here follows 0x62";
+        assert!(error.contains(hole) && error.contains("--trust-empty-snapshot"), "{error}");
+        assert!(warnings[0].ends_with(hole), "{warnings:?}");
+        // Between two logs: the last one named before the snapshot's zxid is read, too, and ends below it.
+        let copy = part(&["snapshot.60", "log.1", "log.c1"]);
+        let (error, _) = refused(copy.path());
+        assert!(
+            error.contains("log.c1, offset 16: the data before ends at zxid 0x61, but here follows 0xc1"),
+            "{error}"
+        );
+        // An empty file ends the logs as a crash does, but not before others.
+        let copy = part(&["snapshot.60", "log.1", "log.62", "log.c1"]);
+        fs::write(copy.path().join("version-2/log.c1"), b"").expect("written");
+        assert_eq!(restored(copy.path()).last_zxid, Zxid(0xc0));
+        fs::write(copy.path().join("version-2/log.62"), b"").expect("written");
+        let (error, trusting) = refused(copy.path());
+        assert!(error.contains("log.62, offset 0: the file is empty, but later logs are there"), "{error}");
+        assert_eq!(trusting, [error]);
+        fs::write(copy.path().join("version-2/log.c1"), b"ZKLG").expect("written");
+        assert!(refused(copy.path()).0.contains("log.62, offset 0"));
+        fs::remove_file(copy.path().join("version-2/log.62")).expect("removed");
+        assert!(refused(copy.path()).0.contains("log.c1, offset 0: the file ends in its header"));
+        // A member that came late has only the logs after its snapshot.
+        let late = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder("quorum-4/s4/data/version-2"), late.path().join(VERSION_2));
+        fs::create_dir(&to).expect("created");
+        for name in ["snapshot.0", "log.100000045", "log.200000001"] {
+            fs::copy(from.join(name), to.join(name)).expect("copied");
+        }
+        let error = refused(late.path()).0;
+        assert!(error.contains("ends at zxid 0x0, but here follows 0x100000045"), "{error}");
+    }
+
+    /// The snapshot was written while transactions went on, and those are lost.
+    #[test]
+    fn logs_that_end_within_a_fuzzy_snapshot_are_warned_of() {
+        let other = restored(part(&["snapshot.60"]).path());
+        assert_eq!((other.last_zxid, other.txns), (Zxid(0x60), 0));
+        assert!(other.warnings.len() == 1, "{:?}", other.warnings);
+        assert!(other.warnings[0].contains("snapshot.60 was being written until zxid 0x61"));
+        assert!(restored(part(&["snapshot.60", "log.1"]).path()).warnings.is_empty());
+    }
+
+    #[test]
+    fn files_in_the_wrong_one_of_two_folders_are_refused() {
+        let (data, logs) = (part(&["snapshot.60"]), part(&["log.1", "log.62", "log.c1"]));
+        let both = try_restore(data.path(), logs.path(), false).expect("sound");
+        assert_eq!((both.last_zxid, both.warnings.len()), (Zxid(0xd5), 0));
+        let again = data.path().join("..").join(data.path().file_name().expect("named"));
+        assert_eq!(try_restore(data.path(), &again, false).expect("one folder").last_zxid, Zxid(0x60));
+        fs::copy(logs.path().join("version-2/log.62"), data.path().join("version-2/log.62")).expect("copied");
+        let error = try_restore(data.path(), logs.path(), true).err().expect("refused");
+        assert!(error.contains("version-2/log.62: there are logs in dataDir"), "{error}");
+        let error = try_restore(logs.path(), data.path(), true).err().expect("refused");
+        assert!(error.contains("version-2/snapshot.60: there are snapshots in dataLogDir"), "{error}");
     }
 }

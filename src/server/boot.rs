@@ -1,11 +1,14 @@
 //! From the files to the state the server starts with: the newest usable snapshot, then the log after it.
 
 use super::ServerOptions;
+use super::apache::Source;
+use super::snapshots::{self, Files};
 use crate::ids::{FrameSeq, SegmentId, SessionId, Zxid};
 use crate::io::disk::AtomicFile;
 use crate::log::{LogStart, Recovered, SegmentSource, recover};
 use crate::member::{RecoveredState, Restorer};
-use crate::tree::{Store, StoreSettings, Tree, image};
+use crate::tree::image::Compression;
+use crate::tree::{Store, StoreSettings, Tree};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -39,28 +42,14 @@ pub fn segment_name(segment: SegmentId) -> String {
     format!("segment.{:016x}", segment.0)
 }
 
-/// The zxid and path of each snapshot in a folder, ascending.
-pub fn snapshots(folder: &Path) -> io::Result<BTreeMap<Zxid, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut parts = name.split('.');
-        if parts.next() != Some("snapshot") || name.ends_with(".tmp") {
-            continue;
-        }
-        if let Some(Ok(zxid)) = parts.next().map(|hex| i64::from_str_radix(hex, 16)) {
-            found.insert(Zxid(zxid), path);
-        }
-    }
-    Ok(found)
-}
-
-/// What the server starts with.
+/// A state with the files it came from.
 pub struct Booted {
     state: RecoveredState,
-    snapshot: Option<Zxid>,
+    snapshot: Option<(Zxid, PathBuf)>,
+    log_folder: PathBuf,
     txns: u64,
+    /// Transactions that carry another digest than the tree had after them.
+    pub mismatches: u64,
 }
 
 impl Booted {
@@ -69,15 +58,29 @@ impl Booted {
         self.state.store.tree()
     }
 
+    /// All of it.
+    pub fn state(&self) -> &RecoveredState {
+        &self.state
+    }
+
     /// For the member.
     pub fn into_recovered(self) -> RecoveredState {
         self.state
     }
 
+    /// The files it comes from.
+    pub fn source(&self) -> String {
+        let (txns, folder) = (self.txns, self.log_folder.display());
+        match &self.snapshot {
+            Some((_, path)) => format!("{} and {txns} transaction(s) of the log", path.display()),
+            None => format!("{txns} transaction(s) of the log in {folder}"),
+        }
+    }
+
     /// In one line.
     pub fn summary(&self) -> String {
-        let snapshot = match self.snapshot {
-            Some(zxid) => format!("snapshot {zxid}"),
+        let snapshot = match &self.snapshot {
+            Some((zxid, _)) => format!("snapshot {zxid}"),
             None => "no snapshot".into(),
         };
         format!(
@@ -90,65 +93,94 @@ impl Booted {
     }
 }
 
-/// A state read without changing anything.
-pub(super) struct ReadState {
-    pub recovered: RecoveredState,
-    pub source: String,
-}
-
-/// Reads the newest state from the files, also of a running server.
-pub(super) fn read_state(options: &ServerOptions, folders: &Folders) -> Result<ReadState, String> {
-    let found = snapshots(&folders.data)
-        .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))?;
-    let (snapshot, store, sessions) = load_newest(options, &found)?;
-    let mut restorer = Restorer::new(store, sessions);
-    let mut source = Files { folder: folders.log.clone(), open: None };
-    let recovered = recover(&mut source, snapshot.unwrap_or(Zxid::ZERO), &mut |entry| restorer.replay(entry))
-        .map_err(|error| error.to_string())?;
-    let txns = recovered.txns;
-    let source = match snapshot.and_then(|zxid| found.get(&zxid)) {
-        Some(path) => format!("{} and {txns} transaction(s) of the log", path.display()),
-        None => format!("{txns} transaction(s) of the log in {}", folders.log.display()),
-    };
+/// Reads the newest state from the files, also of a running server; changes nothing.
+pub(super) fn read_state(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
+    let restored = Restored::from(options, folders)?;
     // The log is not gone on with.
-    let log = LogStart {
-        log_id: recovered.log_id.unwrap_or_default(),
-        segment: recovered.next_segment,
-        frame: recovered.next_frame.max(FrameSeq(1)),
-        last_zxid: recovered.last_zxid,
-        segment_bytes: options.segment_bytes,
-    };
-    let recovered = restorer.finish(recovered, log, found.into_keys().collect());
-    Ok(ReadState { recovered, source })
+    let log_id = restored.recovered.log_id.unwrap_or_default();
+    Ok(restored.finish(options, folders, log_id))
 }
 
 /// Recovers, or begins an empty server.
 pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
-    let find = || {
-        snapshots(&folders.data)
-            .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))
-    };
-    take_over(options, folders, find()?.is_empty())?;
-    let found = find()?;
-    let (snapshot, store, sessions) = load_newest(options, &found)?;
-    let mut restorer = Restorer::new(store, sessions);
-    let mut source = Files { folder: folders.log.clone(), open: None };
-    let recovered = recover(&mut source, snapshot.unwrap_or(Zxid::ZERO), &mut |entry| restorer.replay(entry));
-    let recovered = recovered.map_err(|error| error.to_string())?;
-    if let Some(discarded) = &recovered.discarded {
+    take_over(options, folders)?;
+    let restored = Restored::from(options, folders)?;
+    if let Some(discarded) = &restored.recovered.discarded {
         tracing::warn!("{discarded}");
     }
-    if restorer.mismatches() > 0 {
+    forget_unused(&restored.recovered, folders)?;
+    let log_id = match restored.recovered.log_id {
+        Some(log_id) => log_id,
+        None => random_id().map_err(|error| format!("cannot read /dev/urandom: {error}"))?,
+    };
+    let booted = restored.finish(options, folders, log_id);
+    if booted.mismatches > 0 {
         tracing::error!(
             "{} transaction(s) of the log carry another digest than the tree had after them",
-            restorer.mismatches()
+            booted.mismatches
         );
     }
-    forget_unused(&recovered, folders)?;
-    let txns = recovered.txns;
-    let log = log_start(options, &recovered)?;
-    let state = restorer.finish(recovered, log, found.into_keys().collect());
-    Ok(Booted { state, snapshot, txns })
+    Ok(booted)
+}
+
+/// The newest snapshot that reads well, and the log after it.
+struct Restored {
+    snapshots: Files,
+    snapshot: Option<Zxid>,
+    restorer: Restorer,
+    recovered: Recovered,
+}
+
+impl Restored {
+    fn from(options: &ServerOptions, folders: &Folders) -> Result<Restored, String> {
+        let snapshots = find_snapshots(folders)?;
+        let (snapshot, store, sessions) = load_newest(options, &snapshots);
+        let mut restorer = Restorer::new(store, sessions);
+        let mut source = Segments { folder: folders.log.clone(), open: None };
+        let begin = snapshot.unwrap_or(Zxid::ZERO);
+        let recovered = recover(&mut source, begin, &mut |entry| restorer.replay(entry));
+        let recovered = recovered.map_err(|error| error.to_string())?;
+        check_reached(&snapshots, recovered.last_zxid)?;
+        Ok(Restored { snapshots, snapshot, restorer, recovered })
+    }
+
+    fn finish(self, options: &ServerOptions, folders: &Folders, log_id: u128) -> Booted {
+        let Restored { mut snapshots, snapshot, restorer, recovered } = self;
+        let log = LogStart {
+            log_id,
+            segment: recovered.next_segment,
+            frame: recovered.next_frame.max(FrameSeq(1)),
+            last_zxid: recovered.last_zxid,
+            segment_bytes: options.segment_bytes,
+        };
+        let zxids = snapshots.keys().copied().collect();
+        let (txns, mismatches) = (recovered.txns, restorer.mismatches());
+        Booted {
+            state: restorer.finish(recovered, log, zxids),
+            snapshot: snapshot.and_then(|zxid| snapshots.remove_entry(&zxid)),
+            log_folder: folders.log.clone(),
+            txns,
+            mismatches,
+        }
+    }
+}
+
+/// A snapshot that cannot be used still says how far the data once went: starting with less would lose it in silence.
+fn check_reached(snapshots: &Files, last: Zxid) -> Result<(), String> {
+    let lost = snapshots.iter().next_back().filter(|(zxid, _)| **zxid > last);
+    lost.map_or(Ok(()), |(_, path)| {
+        Err(format!(
+            "{} cannot be used, and what can be read of the older snapshots and the log ends at zxid {last}, before it. \
+             Restore the file from a backup, or the whole data folder from another copy; if losing what came after \
+             {last} is acceptable, move the file away and start again",
+            path.display()
+        ))
+    })
+}
+
+fn find_snapshots(folders: &Folders) -> Result<Files, String> {
+    snapshots::find(&folders.data, "snapshot")
+        .map_err(|error| format!("cannot read the folder {}: {error}", folders.data.display()))
 }
 
 pub(super) fn store_settings(options: &ServerOptions) -> StoreSettings {
@@ -163,16 +195,15 @@ pub(super) fn store_settings(options: &ServerOptions) -> StoreSettings {
 /// A folder that holds only Apache's files is taken over: their state becomes our first snapshot, and a marker says which
 /// files it came from. Apache's files stay as they are. If they change later, the start is refused: two histories are
 /// never merged.
-fn take_over(options: &ServerOptions, folders: &Folders, no_snapshot: bool) -> Result<(), String> {
-    let is_ours = !no_snapshot
+fn take_over(options: &ServerOptions, folders: &Folders) -> Result<(), String> {
+    let is_ours = !find_snapshots(folders)?.is_empty()
         || fs::read_dir(&folders.log).is_ok_and(|entries| {
             entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
         });
-    let marker = folders.data.join("taken-over");
-    let files = foreign_files(options);
     if is_ours {
+        let marker = folders.data.join(MARKER);
         let known = fs::read_to_string(&marker).unwrap_or_default();
-        if known == files {
+        if known == foreign_files(options) {
             return Ok(());
         }
         return Err(format!(
@@ -183,35 +214,35 @@ fn take_over(options: &ServerOptions, folders: &Folders, no_snapshot: bool) -> R
             marker.display()
         ));
     }
-    let settings = store_settings(options);
-    let restored = super::apache::restore(&options.data_dir, &options.log_dir, settings, &options.image)?;
-    let Some(restored) = restored else { return Ok(()) };
+    let Some(restored) = Source::of(options).restore()? else { return Ok(()) };
     for warning in &restored.warnings {
         tracing::warn!("{warning}");
     }
-    let sessions: Vec<(SessionId, i32)> = restored.sessions.into_iter().collect();
-    let tree = restored.store.tree();
-    let digest = restored.store.digest().map(|digest| (restored.last_zxid, digest));
-    let path = folders.data.join(format!("snapshot.{:x}", restored.last_zxid));
-    let write = || -> io::Result<()> {
-        let mut file = AtomicFile::create(&marker)?;
-        file.write_all(files.as_bytes())?;
-        file.finish()?;
-        let mut file = AtomicFile::create(&path)?;
-        image::write(tree, &sessions, digest, restored.last_zxid, &options.image, &mut file)?;
-        file.finish().map(drop)
-    };
-    write().map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    write_marker(options, &folders.data)?;
+    let sessions: Vec<(SessionId, i32)> = restored.sessions.iter().map(|(id, ms)| (*id, *ms)).collect();
+    restored.snapshot(&sessions).write(&folders.data, Compression::None, &options.image)?;
     tracing::info!(
-        "took over the data of Apache ZooKeeper: {} and {} transaction(s) of its logs, last zxid {}, {} nodes, {} session(s)",
-        restored.snapshot.display(),
-        restored.txns,
+        "took over the data of Apache ZooKeeper: {}, last zxid {}, {} nodes, {} session(s)",
+        restored.source(),
         restored.last_zxid,
-        tree.node_count() - 1,
+        restored.store.tree().node_count() - 1,
         sessions.len()
     );
     Ok(())
 }
+
+/// Says in our folder which files of Apache's beside it the data comes from.
+pub(super) fn write_marker(options: &ServerOptions, folder: &Path) -> Result<(), String> {
+    let path = folder.join(MARKER);
+    let write = || -> io::Result<()> {
+        let mut file = AtomicFile::create(&path)?;
+        file.write_all(foreign_files(options).as_bytes())?;
+        file.finish().map(drop)
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+const MARKER: &str = "taken-over";
 
 /// Name and length of each of Apache's snapshots and logs, one per line.
 fn foreign_files(options: &ServerOptions) -> String {
@@ -231,14 +262,10 @@ fn foreign_files(options: &ServerOptions) -> String {
 type Loaded = (Option<Zxid>, Store, BTreeMap<SessionId, i32>);
 
 /// The newest snapshot that reads well; a bad one is named and the one before is tried.
-fn load_newest(options: &ServerOptions, found: &BTreeMap<Zxid, PathBuf>) -> Result<Loaded, String> {
+fn load_newest(options: &ServerOptions, found: &Files) -> Loaded {
     let settings = store_settings(options);
     for (zxid, path) in found.iter().rev() {
-        let empty = Tree::empty(settings.hash_seed, settings.rules);
-        let loaded = open_image(path).map_err(|error| error.to_string()).and_then(|mut source| {
-            image::read(&mut source, empty, &options.image).map_err(|error| error.to_string())
-        });
-        match loaded {
+        match snapshots::read(path, &settings, &options.image) {
             Ok(image) => {
                 let mut store = Store::from_tree(settings, image.tree);
                 store.set_applied(*zxid);
@@ -251,23 +278,14 @@ fn load_newest(options: &ServerOptions, found: &BTreeMap<Zxid, PathBuf>) -> Resu
                         path.display()
                     );
                 }
-                return Ok((Some(*zxid), store, image.sessions.into_iter().collect()));
+                return (Some(*zxid), store, image.sessions.into_iter().collect());
             }
             Err(error) => {
                 tracing::error!("{} cannot be used ({error}); trying the one before", path.display())
             }
         }
     }
-    Ok((None, Store::new(settings), BTreeMap::new()))
-}
-
-pub(super) fn open_image(path: &Path) -> io::Result<Box<dyn Read>> {
-    let file = File::open(path)?;
-    Ok(match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        Some("snappy") => Box::new(crate::tree::snappy::Decoder::new(file)),
-        _ => Box::new(file),
-    })
+    (None, Store::new(settings), BTreeMap::new())
 }
 
 /// Segments that hold nothing go before anything new is written, so that no later start takes them for a part of the
@@ -287,20 +305,6 @@ fn forget_unused(recovered: &Recovered, folders: &Folders) -> Result<(), String>
         .map_err(|error| format!("cannot sync {}: {error}", folders.log.display()))
 }
 
-fn log_start(options: &ServerOptions, recovered: &Recovered) -> Result<LogStart, String> {
-    let log_id = match recovered.log_id {
-        Some(log_id) => log_id,
-        None => random_id().map_err(|error| format!("cannot read /dev/urandom: {error}"))?,
-    };
-    Ok(LogStart {
-        log_id,
-        segment: recovered.next_segment,
-        frame: recovered.next_frame.max(FrameSeq(1)),
-        last_zxid: recovered.last_zxid,
-        segment_bytes: options.segment_bytes,
-    })
-}
-
 fn random_id() -> io::Result<u128> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -308,12 +312,12 @@ fn random_id() -> io::Result<u128> {
 }
 
 /// Segments as files.
-struct Files {
+struct Segments {
     folder: PathBuf,
     open: Option<(SegmentId, File)>,
 }
 
-impl Files {
+impl Segments {
     fn file(&mut self, segment: SegmentId) -> io::Result<&File> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != segment) {
             self.open = Some((segment, File::open(self.folder.join(segment_name(segment)))?));
@@ -322,7 +326,7 @@ impl Files {
     }
 }
 
-impl SegmentSource for Files {
+impl SegmentSource for Segments {
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.folder)? {

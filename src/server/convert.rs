@@ -1,14 +1,13 @@
 //! Between Apache ZooKeeper's folders and ours without a running server: `import` makes a folder of ours from Apache's
 //! files, `export` writes a folder that Apache ZooKeeper starts on. The source is only read, the target must be empty.
 
-use super::apache::{self, Restored};
+use super::apache::{Source, is_same_folder};
 use super::boot::{self, Folders};
+use super::snapshots::Snapshot;
 use super::{FolderLock, ServerOptions};
 use crate::ids::{SessionId, Zxid};
-use crate::io::disk::AtomicFile;
-use crate::tree::{Tree, image};
+use crate::tree::image::Compression;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// What was converted.
@@ -32,25 +31,21 @@ pub struct Report {
 
 /// Reads Apache's files below `options.data_dir` and `options.log_dir` and writes our folder below `to`.
 pub fn import(options: &ServerOptions, to: &Path, is_dry_run: bool) -> Result<Report, String> {
-    let settings = boot::store_settings(options);
-    let restored = apache::restore(&options.data_dir, &options.log_dir, settings, &options.image)?;
-    let Some(restored) = restored else {
+    let Some(mut restored) = Source::of(options).restore()? else {
         return Err(format!(
             "{} holds no snapshot and no log of Apache ZooKeeper; name the folder that is dataDir in its zoo.cfg",
             options.data_dir.join("version-2").display()
         ));
     };
-    let Restored { store, sessions, last_zxid, snapshot, txns, warnings } = restored;
-    let sessions: Vec<(SessionId, i32)> = sessions.into_iter().collect();
-    let source = format!("{} and {txns} transaction(s) of its logs", snapshot.display());
-    let mut report = report(store.tree(), &sessions, last_zxid, source, warnings);
-    if !is_dry_run {
-        let folder = to.join("ringkeeper");
-        make_empty(&folder)?;
-        let path = folder.join(format!("snapshot.{last_zxid:x}"));
-        let digest = store.digest().map(|digest| (last_zxid, digest));
-        write(store.tree(), &sessions, digest, last_zxid, options, &path)?;
-        report.written = Some(path);
+    let warnings = std::mem::take(&mut restored.warnings);
+    let sessions: Vec<(SessionId, i32)> = restored.sessions.iter().map(|(id, ms)| (*id, *ms)).collect();
+    let snapshot = restored.snapshot(&sessions);
+    let target = if is_dry_run { None } else { Some((to.join("ringkeeper"), options)) };
+    let report = report(&snapshot, restored.source(), warnings, target)?;
+    if let Some(path) = &report.written
+        && is_same_folder(to, &options.data_dir)
+    {
+        boot::write_marker(options, path.parent().expect("a file is in a folder"))?;
     }
     Ok(report)
 }
@@ -73,46 +68,53 @@ pub fn export(options: &ServerOptions, to: &Path) -> Result<Report, String> {
             break;
         }
     }
-    let state = result?;
-    let (store, last_zxid) = (&state.recovered.store, state.recovered.last_zxid);
-    if last_zxid == Zxid::ZERO && !folders.log.is_dir() {
+    let booted = result?;
+    let state = booted.state();
+    if state.last_zxid == Zxid::ZERO && !folders.log.is_dir() {
         return Err(format!("{} holds no data", folders.log.display()));
     }
-    let folder = to.join("version-2");
-    make_empty(&folder)?;
-    let path = folder.join(format!("snapshot.{last_zxid:x}"));
-    let digest = store.digest().map(|digest| (last_zxid, digest));
-    write(store.tree(), &state.recovered.sessions, digest, last_zxid, options, &path)?;
     let mut warnings = Vec::new();
     if lock.is_err() {
         warnings.push("a server uses this folder; what it has written since is not in the export".into());
     }
-    let mut report = report(store.tree(), &state.recovered.sessions, last_zxid, state.source, warnings);
-    report.written = Some(path);
-    Ok(report)
+    if booted.mismatches > 0 {
+        warnings.push(format!(
+            "{} transaction(s) of the log carry another digest than the tree had after them",
+            booted.mismatches
+        ));
+    }
+    let digest = state.store.digest().map(|digest| (state.last_zxid, digest));
+    let snapshot = Snapshot { tree: booted.tree(), sessions: &state.sessions, digest, zxid: state.last_zxid };
+    report(&snapshot, booted.source(), warnings, Some((to.join("version-2"), options)))
 }
 
 /// A running server may remove or reuse a segment while it is read; then a newer snapshot is there.
 const TRIES_MAX: usize = 5;
 
+/// Writes the snapshot into a folder, if one is given, and says what it holds.
 fn report(
-    tree: &Tree,
-    sessions: &[(SessionId, i32)],
-    last_zxid: Zxid,
+    snapshot: &Snapshot<'_>,
     source: String,
     warnings: Vec<String>,
-) -> Report {
-    Report {
+    target: Option<(PathBuf, &ServerOptions)>,
+) -> Result<Report, String> {
+    let mut written = None;
+    if let Some((folder, options)) = target {
+        make_empty(&folder)?;
+        written = Some(snapshot.write(&folder, Compression::None, &options.image)?.0);
+    }
+    let tree = snapshot.tree;
+    Ok(Report {
         source,
-        last_zxid,
+        last_zxid: snapshot.zxid,
         nodes: tree.node_count() - 1,
         bytes: tree.data_bytes(),
         acls: tree.acls().count(),
-        sessions: sessions.len(),
+        sessions: snapshot.sessions.len(),
         ephemerals: tree.ephemeral_count(),
         warnings,
-        written: None,
-    }
+        written,
+    })
 }
 
 /// Nothing that is there is ever overwritten.
@@ -122,21 +124,4 @@ fn make_empty(folder: &Path) -> Result<(), String> {
         return Err(format!("{} is not empty; name a folder without data", folder.display()));
     }
     fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
-}
-
-fn write(
-    tree: &Tree,
-    sessions: &[(SessionId, i32)],
-    digest: Option<(Zxid, u64)>,
-    last_zxid: Zxid,
-    options: &ServerOptions,
-    path: &Path,
-) -> Result<(), String> {
-    let write = || -> io::Result<()> {
-        let mut file = AtomicFile::create(path)?;
-        image::write(tree, sessions, digest, last_zxid, &options.image, &mut file)?;
-        file.flush()?;
-        file.finish().map(drop)
-    };
-    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

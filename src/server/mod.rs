@@ -13,6 +13,7 @@ pub mod convert;
 mod core;
 pub mod layout;
 mod scribe;
+mod snapshots;
 
 use crate::io::clock::Clock;
 use crate::io::disk::{DiskProbe, FolderLock};
@@ -54,6 +55,8 @@ pub struct ServerOptions {
     pub pin: bool,
     /// The CPUs to run on; None: all that this process may use.
     pub cpus: Option<Vec<usize>>,
+    /// `snapshot.trust.empty`: Apache's files are taken over even if transactions are missing before them.
+    pub trust_empty_snapshot: bool,
     /// How snapshots are written.
     pub image: crate::tree::image::ImageOptions,
     /// Snapshots' file name extension and compression.

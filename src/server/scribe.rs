@@ -3,17 +3,18 @@
 //! two batches, so it is a point in time without anybody waiting for it.
 
 use super::core::CoreMessage;
+use super::snapshots::{self, Snapshot};
 use super::{ServerOptions, boot};
 use crate::ids::{SegmentId, SessionId, Zxid};
-use crate::io::disk::{AtomicFile, create_zeros, sync_folder};
+use crate::io::disk::{create_zeros, sync_folder};
 use crate::io::queue::Sender;
 use crate::mesh::Batch;
-use crate::tree::image::{self, Compression, ImageOptions};
-use crate::tree::{Tree, snappy};
+use crate::tree::Tree;
+use crate::tree::image::{Compression, ImageOptions};
 use crossbeam::queue::ArrayQueue;
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -187,16 +188,14 @@ impl Worker for Historian {
             }
             Order::Snapshot { zxid, digest, sessions, keep } => {
                 assert!(self.tree.applied() == zxid, "the batches up to the snapshot came before it");
-                match self.write_snapshot(zxid, digest, &sessions) {
-                    Ok(bytes) => {
+                let snapshot = Snapshot { tree: &self.tree, sessions: &sessions, digest, zxid };
+                match snapshot.write(&self.folder, self.compression, &self.image) {
+                    Ok((_, bytes)) => {
                         self.remove_old(keep);
                         let folder_bytes = folder_bytes(&self.folder);
                         report(&self.core, Report::SnapshotDone { zxid, bytes, folder_bytes });
                     }
-                    Err(error) => {
-                        let what = format!("{}: {error}", self.path(zxid).display());
-                        report(&self.core, Report::SnapshotFailed { what });
-                    }
+                    Err(what) => report(&self.core, Report::SnapshotFailed { what }),
                 }
             }
             Order::Prepare { .. } | Order::Release { .. } => unreachable!("segments are the clerk's"),
@@ -205,37 +204,8 @@ impl Worker for Historian {
 }
 
 impl Historian {
-    fn path(&self, zxid: Zxid) -> PathBuf {
-        self.folder.join(format!("snapshot.{zxid:x}{}", self.compression.extension()))
-    }
-
-    fn write_snapshot(
-        &self,
-        zxid: Zxid,
-        digest: Option<(Zxid, u64)>,
-        sessions: &[(SessionId, i32)],
-    ) -> io::Result<u64> {
-        let mut file = AtomicFile::create(&self.path(zxid))?;
-        let write =
-            |sink: &mut dyn Write| image::write(&self.tree, sessions, digest, zxid, &self.image, sink);
-        match self.compression {
-            Compression::None => write(&mut file)?,
-            Compression::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::default());
-                write(&mut encoder)?;
-                encoder.finish()?;
-            }
-            Compression::Snappy => {
-                let mut encoder = snappy::Encoder::new(&mut file)?;
-                write(&mut encoder)?;
-                encoder.finish()?;
-            }
-        }
-        file.finish()
-    }
-
     fn remove_old(&self, keep: Option<usize>) {
-        let (Some(keep), Ok(found)) = (keep, boot::snapshots(&self.folder)) else { return };
+        let (Some(keep), Ok(found)) = (keep, snapshots::find(&self.folder, "snapshot")) else { return };
         for (_, path) in found.iter().rev().skip(keep) {
             if let Err(error) = fs::remove_file(path) {
                 tracing::warn!("cannot remove the old snapshot {}: {error}", path.display());

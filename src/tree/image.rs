@@ -22,6 +22,8 @@ const VERSION: i32 = 2;
 const DB_ID: i64 = -1;
 /// A string or data field is never longer than twice jute.maxbuffer; be generous to raised limits.
 const FIELD_BYTES_MAX: usize = 1 << 30;
+/// The last zxid and its seal; the section with the digest is longer.
+const ZXID_SECTION_BYTES: usize = 8 + 13;
 
 /// Which optional sections are written.
 #[derive(Clone, Copy, Debug)]
@@ -229,10 +231,6 @@ pub fn scan(
         visit(&image.tree, &node, children).map_err(|what| ImageError { offset, what })?;
     }
     take_sections(&mut input, &mut image)?;
-    // Also makes an unpacker check its own checksum.
-    if input.has_more()? {
-        return Err(input.error("bytes follow the end of the snapshot"));
-    }
     Ok(image)
 }
 
@@ -243,10 +241,11 @@ fn check_header(input: &mut Input<'_>) -> Result<(), ImageError> {
     }
 }
 
-/// What follows the nodes: their seal, then the optional sections.
+/// What follows the nodes: their seal, then the optional sections, then nothing.
 fn take_sections(input: &mut Input<'_>, image: &mut Image) -> Result<(), ImageError> {
     input.check_seal("the nodes")?;
-    if input.has_more()? {
+    // With the digest switched off, Apache writes the last zxid alone.
+    if input.has(ZXID_SECTION_BYTES + 1)? {
         let zxid = Zxid(input.long()?);
         let version = input.int()?;
         if version < super::digest::DIGEST_VERSION {
@@ -257,11 +256,15 @@ fn take_sections(input: &mut Input<'_>, image: &mut Image) -> Result<(), ImageEr
         }
         input.check_seal("the digest")?;
     }
-    if input.has_more()? {
+    if input.has(1)? {
         image.last_zxid = Some(Zxid(input.long()?));
         input.check_seal("the last zxid")?;
     }
     image.bytes = input.consumed;
+    // Also makes an unpacker check its own checksum.
+    if input.has(1)? {
+        return Err(input.error("bytes follow the end of the snapshot"));
+    }
     Ok(())
 }
 
@@ -509,8 +512,8 @@ impl<'a> Input<'a> {
         self.take(length).map(Some)
     }
 
-    fn has_more(&mut self) -> Result<bool, ImageError> {
-        match self.fill(1) {
+    fn has(&mut self, bytes: usize) -> Result<bool, ImageError> {
+        match self.fill(bytes) {
             Ok(()) => Ok(true),
             Err(error) if error.what.starts_with("the file ends") => Ok(false),
             Err(error) => Err(error),
@@ -604,6 +607,38 @@ mod tests {
             assert_eq!(other.data(), node.data());
         }
         assert_eq!(Store::from_tree(settings, image.tree).digest(), store.digest());
+    }
+
+    /// The sections are optional, each for itself.
+    #[test]
+    fn sections_are_recognised_whichever_there_are() {
+        let (store, mut zxid_only) = (sample(), Vec::new());
+        let mut out = Sealed {
+            sink: &mut zxid_only,
+            adler: Adler32::new(),
+            buffer: Vec::with_capacity(2 * CHUNK_BYTES),
+        };
+        out.put(|writer| {
+            writer.int(MAGIC);
+            writer.raw(&[0; 12]);
+        })
+        .expect("memory takes it");
+        put_body(store.tree(), &[], &mut out).expect("memory takes it");
+        out.seal().expect("memory takes it");
+        out.put(|writer| writer.long(77)).expect("memory takes it");
+        out.seal().expect("memory takes it");
+        out.flush().expect("memory takes it");
+        let read = |bytes: &[u8]| read_all(bytes).map(|image| (image.digest.is_some(), image.last_zxid));
+        assert_eq!(read(&zxid_only).expect("sound"), (false, Some(Zxid(77))));
+        assert_eq!(read(&zxid_only[..zxid_only.len() - 21]).expect("sound"), (false, None));
+        let whole = bytes(&store);
+        assert_eq!(read(&whole).expect("sound"), (true, Some(Zxid(4))));
+        assert_eq!(read(&whole[..whole.len() - 21]).expect("sound"), (true, None));
+        let error = read(&[&whole[..], b"/"].concat()).expect_err("too long");
+        assert_eq!(
+            (error.offset, error.what.as_str()),
+            (whole.len() as u64, "bytes follow the end of the snapshot")
+        );
     }
 
     #[test]

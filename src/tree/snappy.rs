@@ -3,7 +3,8 @@
 
 use std::io::{self, Read, Write};
 
-const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// What a file begins with.
+pub const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const BLOCK_BYTES: usize = 32 << 10;
 /// A block never expands to more than this; a longer one is damage.
 const BLOCK_BYTES_MAX: usize = 64 << 20;

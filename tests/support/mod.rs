@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 #![allow(dead_code)]
 
+pub mod apache;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ pub struct Server {
     pub port: u16,
     pub folder: tempfile::TempDir,
     config: PathBuf,
-    defines: Vec<String>,
+    pub defines: Vec<String>,
     child: Option<Child>,
 }
 

@@ -12,14 +12,18 @@ use std::path::PathBuf;
 /// What changed between two snapshots, or two places in the log of a folder.
 #[derive(Args)]
 pub(super) struct DiffArgs {
-    /// A snapshot, a folder, or FOLDER@ZXID for its state at that zxid (0x1f or 31).
+    /// A snapshot, a folder or its zoo.cfg, or FOLDER@ZXID for its state at that zxid (0x1f or 31).
     before: PathBuf,
     /// The same, of what to compare with.
     after: PathBuf,
+    /// Of a folder: where its logs are, if not in it (dataLogDir); a zoo.cfg says that itself.
+    #[arg(long, value_name = "FOLDER")]
+    log_dir: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &DiffArgs, out: &mut Out) -> Result<(), String> {
-    let (before, after) = (state::of(&arguments.before)?, state::of(&arguments.after)?);
+    let state = |place| state::of(place, arguments.log_dir.as_deref());
+    let (before, after) = (state(&arguments.before)?, state(&arguments.after)?);
     let mut counts = Counts::default();
     let (old, new) = (nodes(&before), nodes(&after));
     let paths: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();

@@ -1,10 +1,12 @@
 //! What a file is, by its first bytes (by its name where those are damaged), and which files of a folder belong to what.
 
+use crate::config::Config;
 use crate::ids::Zxid;
 use crate::limits::LOG_BLOCK;
 use crate::log::apache::zxid_in_name;
 use crate::log::frame::SegmentHeader;
 use crate::tree::snappy;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -95,6 +97,27 @@ pub fn unpacked(path: &Path, packing: Packing) -> io::Result<Box<dyn Read>> {
     })
 }
 
+/// The folders an operator means: one that he names, or dataDir and dataLogDir of the zoo.cfg that he names. None: it is a
+/// log or a snapshot.
+pub fn folders_of(path: &Path) -> Result<Option<Vec<PathBuf>>, String> {
+    if path.is_dir() {
+        return Ok(Some(vec![path.to_path_buf()]));
+    }
+    let kind = kind_of(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if kind != Kind::Unknown {
+        return Ok(None);
+    }
+    let (config, _) = Config::load(Some(path), &[], &|_| None).map_err(|error| {
+        format!(
+            "{} is no log and no snapshot, neither of Apache ZooKeeper nor of Ringkeeper, and no zoo.cfg ({error})",
+            path.display()
+        )
+    })?;
+    let mut folders = vec![config.data_dir, config.data_log_dir];
+    folders.dedup();
+    Ok(Some(folders))
+}
+
 /// The files of a data folder, each list in the order of its zxids.
 #[derive(Default, Debug)]
 pub struct Folder {
@@ -109,34 +132,45 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Looks into the folder itself, its `version-2` and its `ringkeeper`.
-    pub fn read(folder: &Path) -> Result<Folder, String> {
+    /// Looks into each folder itself, its `version-2` and its `ringkeeper`.
+    pub fn read(folders: &[PathBuf]) -> Result<Folder, String> {
         let unreadable =
             |path: &Path, error: io::Error| format!("cannot read the folder {}: {error}", path.display());
-        let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "ringkeeper");
         let mut found = Folder::default();
-        let own = std::path::absolute(folder).map_err(|error| unreadable(folder, error))?;
-        for part in [own.clone(), own.join("version-2"), own.join("ringkeeper")] {
-            match fs::read_dir(&part) {
-                Ok(entries) => {
-                    for entry in entries {
-                        let path = entry.map_err(|error| unreadable(&part, error))?.path();
-                        found.add(path, is_ours(&part));
-                    }
-                }
-                Err(error) if part != own && error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unreadable(&part, error)),
+        let mut seen = BTreeSet::new();
+        for folder in folders {
+            let own = fs::canonicalize(folder).map_err(|error| unreadable(folder, error))?;
+            if seen.insert(own.clone()) {
+                found.look_into(&own).map_err(|(part, error)| unreadable(&part, error))?;
             }
         }
         found.settle();
         if found.is_empty() {
+            let names: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
             return Err(format!(
                 "{} holds no snapshot and no log, nor do version-2 and ringkeeper below it; give the dataDir (or \
-                 dataLogDir) of a server, or a file",
-                folder.display()
+                 dataLogDir) of a server, its zoo.cfg, or a file",
+                names.join(" and ")
             ));
         }
         Ok(found)
+    }
+
+    fn look_into(&mut self, own: &Path) -> Result<(), (PathBuf, io::Error)> {
+        let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "ringkeeper");
+        for part in [own.to_path_buf(), own.join("version-2"), own.join("ringkeeper")] {
+            match fs::read_dir(&part) {
+                Ok(entries) => {
+                    for entry in entries {
+                        let path = entry.map_err(|error| (part.clone(), error))?.path();
+                        self.add(path, is_ours(&part));
+                    }
+                }
+                Err(error) if part != own && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err((part, error)),
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: PathBuf, is_ours: bool) {

@@ -1,6 +1,6 @@
 //! `inspect log`: transactions as lines, filtered; `--verify`, `--follow` and `--repair`.
 
-use super::files::{Folder, Kind, kind_of};
+use super::files::{Folder, Kind, folders_of, kind_of};
 use super::output::{Out, Progress};
 use super::reader::{LogReader, Problem};
 use super::render;
@@ -9,7 +9,7 @@ use crate::wire::txn::decode_entry;
 use crate::wire::{Txn, TxnHeader};
 use clap::Args;
 use serde_json::json;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The transactions of a log, or of all logs of a folder.
 #[derive(Args)]
 pub(super) struct LogArgs {
-    /// A log of Apache ZooKeeper, a segment of Ringkeeper, or a folder that holds such files.
+    /// A log of Apache ZooKeeper, a segment of Ringkeeper, or a folder that holds such files, or its zoo.cfg.
     path: PathBuf,
     #[command(flatten)]
     filter: Filter,
@@ -126,12 +126,11 @@ pub(super) fn run(arguments: &LogArgs, out: &mut Out) -> Result<(), String> {
 }
 
 fn log_files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let unreadable = |error| format!("cannot read {}: {error}", path.display());
-    if fs::metadata(path).map_err(unreadable)?.is_dir() {
-        let files = Folder::read(path)?.logs();
+    if let Some(folders) = folders_of(path)? {
+        let files = Folder::read(&folders)?.logs();
         return if files.is_empty() { Err(format!("{} holds no log", path.display())) } else { Ok(files) };
     }
-    let kind = kind_of(path).map_err(unreadable)?;
+    let kind = kind_of(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if !kind.is_log() {
         return Err(format!("{} is no log ({})", path.display(), kind.name()));
     }
@@ -284,7 +283,7 @@ impl Show<'_> {
 /// After the last file: those that have come since.
 fn wait_for_more(show: &mut Show<'_>, known: &[PathBuf], path: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = known.to_vec();
-    if !path.is_dir() {
+    if folders_of(path)?.is_none() {
         return Ok(files);
     }
     loop {

@@ -14,7 +14,7 @@ mod state;
 mod tests;
 
 use clap::{Args, Subcommand, ValueEnum};
-use files::{Folder, kind_of};
+use files::{Folder, folders_of, kind_of};
 use output::Out;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub struct InspectArgs {
     #[command(subcommand)]
     mode: Option<Mode>,
-    /// A file: its transactions or its summary. A folder: what is in it.
+    /// A file: its transactions or its summary. A folder, or a zoo.cfg that names it: what is in it.
     path: Option<PathBuf>,
     /// How it is written.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
@@ -64,23 +64,20 @@ pub fn run(arguments: &InspectArgs) -> Result<(), String> {
 }
 
 fn by_itself(path: &Path, out: &mut Out) -> Result<(), String> {
-    if path.is_dir() {
-        return folder(path, out);
+    if let Some(folders) = folders_of(path)? {
+        return folder(&folders, out);
     }
     let kind = kind_of(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    match kind {
-        files::Kind::Unknown => Err(format!(
-            "{} is no log and no snapshot, neither of Apache ZooKeeper nor of Ringkeeper",
-            path.display()
-        )),
-        kind if kind.is_log() => log::run(&log::LogArgs::of(path), out),
-        _ => snapshot::run(&snapshot::SnapshotArgs::of(path), out),
+    if kind.is_log() {
+        log::run(&log::LogArgs::of(path), out)
+    } else {
+        snapshot::run(&snapshot::SnapshotArgs::of(path), out)
     }
 }
 
 /// What is in a folder, a line per file.
-fn folder(path: &Path, out: &mut Out) -> Result<(), String> {
-    for file in Folder::read(path)?.files() {
+fn folder(folders: &[PathBuf], out: &mut Out) -> Result<(), String> {
+    for file in Folder::read(folders)?.files() {
         let unreadable = |error| format!("cannot read {}: {error}", file.display());
         let kind = kind_of(&file).map_err(unreadable)?;
         let bytes = std::fs::metadata(&file).map_err(unreadable)?.len();

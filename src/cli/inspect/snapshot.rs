@@ -1,11 +1,11 @@
 //! `inspect snapshot`: the summary of a tree, or its nodes. A file is read as a stream: the memory does not grow with
 //! the number of nodes, because snapshots are written depth first.
 
-use super::files::{Kind, kind_of, unpacked};
+use super::files::{Kind, folders_of, kind_of, unpacked};
 use super::log::parse_zxid;
 use super::output::Out;
 use super::render;
-use super::state::{self, SETTINGS};
+use super::state::{self, SETTINGS, State};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::tree::digest::node_digest;
 use crate::tree::image::{self, ImageOptions};
@@ -19,8 +19,11 @@ use std::path::{Path, PathBuf};
 /// The summary of a snapshot, or of the state of a folder; or its nodes.
 #[derive(Args)]
 pub(super) struct SnapshotArgs {
-    /// A snapshot of Apache ZooKeeper or Ringkeeper, or a folder with snapshots and logs.
+    /// A snapshot of Apache ZooKeeper or Ringkeeper, or a folder with snapshots and logs, or its zoo.cfg.
     path: PathBuf,
+    /// Of a folder: where its logs are, if not in it (dataLogDir); a zoo.cfg says that itself.
+    #[arg(long, value_name = "FOLDER")]
+    log_dir: Option<PathBuf>,
     /// Of a folder: the state at this zxid instead of the end of its log.
     #[arg(long, value_name = "ZXID", value_parser = parse_zxid)]
     at: Option<Zxid>,
@@ -35,14 +38,15 @@ pub(super) struct SnapshotArgs {
 impl SnapshotArgs {
     /// A plain summary.
     pub fn of(path: &Path) -> SnapshotArgs {
-        SnapshotArgs { path: path.into(), at: None, tree: false, largest: 10 }
+        SnapshotArgs { path: path.into(), log_dir: None, at: None, tree: false, largest: 10 }
     }
 }
 
 pub(super) fn run(arguments: &SnapshotArgs, out: &mut Out) -> Result<(), String> {
     let mut visitor = Visitor { out, is_tree: arguments.tree, summary: Summary::new(arguments.largest) };
-    let about = if arguments.path.is_dir() || arguments.at.is_some() {
-        of_folder(&arguments.path, arguments.at, &mut visitor)?
+    let about = if arguments.at.is_some() || folders_of(&arguments.path)?.is_some() {
+        let state = state::at(&arguments.path, arguments.log_dir.as_deref(), arguments.at)?;
+        of_folder(&arguments.path, &state, &mut visitor)?
     } else {
         of_file(&arguments.path, &mut visitor)?
     };
@@ -81,8 +85,7 @@ fn of_file(path: &Path, visitor: &mut Visitor<'_>) -> Result<About, String> {
     })
 }
 
-fn of_folder(path: &Path, at: Option<Zxid>, visitor: &mut Visitor<'_>) -> Result<About, String> {
-    let state = state::at(path, at)?;
+fn of_folder(path: &Path, state: &State, visitor: &mut Visitor<'_>) -> Result<About, String> {
     let tree = state.store.tree();
     let mut stack: Vec<_> = tree.root().into_iter().collect();
     while let Some(slot) = stack.pop() {

@@ -1,0 +1,92 @@
+//! Snapshot files, ours and Apache's: found by name, read whole, written under another name until they are durable.
+//! The extension says how one is packed.
+
+use crate::ids::{SessionId, Zxid};
+use crate::io::disk::AtomicFile;
+use crate::log::apache::zxid_in_name;
+use crate::tree::image::{self, Compression, Image, ImageOptions};
+use crate::tree::{StoreSettings, Tree, snappy};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Files by the zxid in their names, ascending.
+pub type Files = BTreeMap<Zxid, PathBuf>;
+
+/// Files of a folder that are named `<prefix>.<zxid>`.
+pub fn find(folder: &Path, prefix: &str) -> io::Result<Files> {
+    let mut found = Files::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if let Some(zxid) = path.file_name().and_then(|name| zxid_in_name(&name.to_string_lossy(), prefix)) {
+            found.insert(zxid, path);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads one to its end; the error says why it cannot be used.
+pub fn read(path: &Path, settings: &StoreSettings, options: &ImageOptions) -> Result<Image, String> {
+    let mut source = open(path).map_err(|error| error.to_string())?;
+    let empty = Tree::empty(settings.hash_seed, settings.rules);
+    image::read(&mut source, empty, options).map_err(|error| error.to_string())
+}
+
+fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    let file = File::open(path)?;
+    Ok(match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Some("snappy") => Box::new(snappy::Decoder::new(file)),
+        _ => Box::new(file),
+    })
+}
+
+/// A point in time, to be written.
+pub struct Snapshot<'a> {
+    /// The nodes.
+    pub tree: &'a Tree,
+    /// With their timeouts in ms.
+    pub sessions: &'a [(SessionId, i32)],
+    /// Of the tree, and the transaction after which it is.
+    pub digest: Option<(Zxid, u64)>,
+    /// The newest transaction in it.
+    pub zxid: Zxid,
+}
+
+impl Snapshot<'_> {
+    /// Writes it into a folder, durable when this returns. The file, and its bytes.
+    pub fn write(
+        &self,
+        folder: &Path,
+        compression: Compression,
+        options: &ImageOptions,
+    ) -> Result<(PathBuf, u64), String> {
+        let path = folder.join(format!("snapshot.{:x}{}", self.zxid, compression.extension()));
+        match self.write_file(&path, compression, options) {
+            Ok(bytes) => Ok((path, bytes)),
+            Err(error) => Err(format!("cannot write {}: {error}", path.display())),
+        }
+    }
+
+    fn write_file(&self, path: &Path, compression: Compression, options: &ImageOptions) -> io::Result<u64> {
+        let mut file = AtomicFile::create(path)?;
+        let write = |sink: &mut dyn Write| {
+            image::write(self.tree, self.sessions, self.digest, self.zxid, options, sink)
+        };
+        match compression {
+            Compression::None => write(&mut file)?,
+            Compression::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::default());
+                write(&mut encoder)?;
+                encoder.finish()?;
+            }
+            Compression::Snappy => {
+                let mut encoder = snappy::Encoder::new(&mut file)?;
+                write(&mut encoder)?;
+                encoder.finish()?;
+            }
+        }
+        file.finish()
+    }
+}
