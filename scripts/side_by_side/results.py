@@ -201,6 +201,7 @@ def write_results(session, cases, folder):
                 path = folder / f"{case.name}.{server}.json"
                 path.write_text(json.dumps({key: run[key] for key in run if key not in ("case", "server")}, indent=1) + "\n")
                 medians.append(str(path))
-    subprocess.run([str(session.binary), "bench", "report", *medians, "-o", str(folder / "report.html")],
-                   check=True, stdout=subprocess.DEVNULL)
+    if medians:
+        subprocess.run([str(session.binary), "bench", "report", *medians, "-o", str(folder / "report.html")],
+                       check=True, stdout=subprocess.DEVNULL)
     return verdicts
