@@ -53,6 +53,7 @@ def seconds(run):
 def restart(sizes):
     def run(session):
         servers = [filled(session, name, sizes.nodes) for name in session.options.servers]
+        session.commands.append(f"ringkeeper bench preload --nodes {sizes.nodes}; then stop, start and read, again and again")
         for server in servers:
             # This start does not count: caches are warm afterwards, and Apache has written all into one snapshot.
             timed_start(server, sizes.nodes)
@@ -109,6 +110,7 @@ def moving(sizes):
         if "apache" not in session.options.servers:
             return
         apache = filled(session, "apache", sizes.nodes)
+        session.commands.extend(["ringkeeper import APACHES-FOLDER IMPORTED", "ringkeeper inspect snapshot IMPORTED"])
         for _ in range(session.options.rounds):
             timed_start(apache, sizes.nodes)
             log = "".join(path.read_text(errors="replace") for path in apache.folder.glob("*.log"))

@@ -114,9 +114,10 @@ def figures(session, cases):
                 columns = [values(lambda run: run["operations_per_second"]) + mark,
                            *(values(latency(case.kind, field)) for field in ("p50", "p99", "p999")), values(cpu), values(rss_mb)]
                 lines.append(f"| {case.name} | {server} | " + " | ".join(columns) + " |")
-    lines.append(f"| disk, 4 KiB durable | – | {spread(session.results.values('disk', 'disk', lambda run: run['operations_per_second']))} | "
-                 + " | ".join(spread(session.results.values("disk", "disk", latency("write", field))) for field in ("p50", "p99", "p999"))
-                 + " | – | – |")
+    if session.results.of("disk", "disk"):
+        lines.append(f"| disk, 4 KiB durable | – | {spread(session.results.values('disk', 'disk', lambda run: run['operations_per_second']))} | "
+                     + " | ".join(spread(session.results.values("disk", "disk", latency("write", field))) for field in ("p50", "p99", "p999"))
+                     + " | – | – |")
     return lines
 
 
