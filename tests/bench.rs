@@ -22,7 +22,7 @@ const RUNS: [(&str, &[&str], &[&str]); 14] = [
     ("get", &["--distribution", "zipf", "--threads", "2"], &["get"]),
     ("exists", &[], &["exists"]),
     ("children", &[], &["children"]),
-    ("set", &["--rate", "500"], &["set"]),
+    ("set", &["--rate", "500", "--watches", "25"], &["set"]),
     ("create", &[], &["create"]),
     ("create-delete", &[], &["create", "delete"]),
     ("ephemeral", &["--operations", "300"], &["create"]),
@@ -159,6 +159,23 @@ fn the_limits_are_measured_and_a_wrong_reply_fails_the_run() {
     let wrong = run("99");
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("a wrong reply to get of key "), "{}", text(&wrong.stderr));
+}
+
+#[test]
+fn nodes_of_an_earlier_run_are_used_again() {
+    let server = Server::start("", &[]);
+    let file = tempfile::tempdir().expect("a folder");
+    let file = file.path().join("run.json");
+    let nothing = against(&server, "get", &["--reuse"], &file);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(text(&nothing.stderr).contains("failed with code -101"), "{}", text(&nothing.stderr));
+    let kept = against(&server, "preload", &["--value", "64"], &file);
+    assert!(kept.status.success(), "{}", text(&kept.stderr));
+    let zxid = state(&server).1;
+    let reused = against(&server, "get", &["--reuse", "--keep"], &file);
+    assert!(reused.status.success(), "{}", text(&reused.stderr));
+    let sessions = 2 * 4;
+    assert_eq!(state(&server).1, zxid + sessions, "sessions came and went, nothing else was written");
 }
 
 #[test]

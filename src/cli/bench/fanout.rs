@@ -109,12 +109,13 @@ pub fn run(
 impl<'a> FanOut<'a> {
     fn open(address: SocketAddr, plan: FanOutPlan, shape: &'a Shape) -> Result<FanOut<'a>, String> {
         let poller = Poller::new().map_err(say("create a poller"))?;
-        let open = |token: u64| {
-            let session = Session::open(address, plan.timeout_ms)?;
+        let watcher_of = |(token, session): (u64, Session)| {
             let conn = Conn::new(session.into_socket(), &poller, token)?;
             Ok(Watcher { conn, has_event: false, replies_due: 0 })
         };
-        let watchers = (0..plan.connections as u64).map(open).collect::<Result<Vec<_>, String>>()?;
+        let sessions = Session::open_many(address, plan.timeout_ms, plan.connections as u64)?;
+        let watchers = (0..).zip(sessions).map(watcher_of).collect::<Result<Vec<_>, String>>()?;
+        let open = |token| watcher_of((token, Session::open(address, plan.timeout_ms)?));
         let (writer, prober) = (open(WRITER)?, open(PROBER)?);
         Ok(FanOut {
             plan,

@@ -153,9 +153,10 @@ impl Worker {
     fn open(address: SocketAddr, pace: &Pace, shape: &Shape, thread: usize) -> Result<Worker, String> {
         let share = |total: u64| (total + (pace.threads - 1 - thread) as u64) / pace.threads as u64;
         let poller = Poller::new().map_err(say("create a poller"))?;
-        let clients = (0..share(pace.connections as u64))
-            .map(|token| {
-                let session = Session::open(address, pace.session_timeout_ms)?;
+        let sessions = Session::open_many(address, pace.session_timeout_ms, share(pace.connections as u64))?;
+        let clients = (0..)
+            .zip(sessions)
+            .map(|(token, session)| {
                 let conn = Conn::new(session.into_socket(), &poller, token)?;
                 Ok(Client { conn, pending: VecDeque::with_capacity(pace.in_flight), last_zxid: 0 })
             })

@@ -5,6 +5,7 @@
 //! Invariant: every reply is checked, and a wrong one fails the run with exit code 1. It shares the record codec with
 //! the server and nothing else.
 
+mod crowd;
 mod disk;
 mod fanout;
 mod keys;
@@ -20,6 +21,7 @@ mod workload;
 
 use crate::io::poller::{pin_thread, raise_open_files};
 use clap::{Args, Subcommand};
+use crowd::Crowd;
 use keys::Distribution;
 use load::{Measured, Pace, Watch};
 use net::say;
@@ -53,7 +55,7 @@ enum BenchCommand {
     Set(LoadArgs),
     /// Create nodes
     Create(LoadArgs),
-    /// Create a node, delete it, and so on
+    /// Create a node, delete it, and so on, beside --nodes others
     CreateDelete(LoadArgs),
     /// Create ephemeral nodes, then close the sessions that own them
     Ephemeral(LoadArgs),
@@ -110,6 +112,9 @@ struct Common {
     /// Leave the nodes there
     #[arg(long)]
     keep: bool,
+    /// Take the nodes that an earlier run has left there, in place of preparing them again
+    #[arg(long)]
+    reuse: bool,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -146,6 +151,9 @@ struct LoadArgs {
     /// Writes in one multi
     #[arg(long, default_value_t = 10)]
     multi_ops: u64,
+    /// Watches that other sessions hold meanwhile, each on a node of its own that nobody changes
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=99_999_999))]
+    watches: u64,
 }
 
 #[derive(Args, Debug)]
@@ -327,8 +335,13 @@ fn run_load(workload: Workload, name: &str, args: LoadArgs) -> Result<(), String
     };
     let pace = pace_of(&args, workload)?;
     describe(&mut target, &args, workload);
-    setup::prepare(target.address, &shape)?;
+    if !args.common.reuse {
+        setup::prepare(target.address, &shape)?;
+    }
+    let crowd =
+        (args.watches > 0).then(|| Crowd::place(target.address, args.watches, &args.common)).transpose()?;
     let measured = measure(&mut target, &pace, &shape)?;
+    crowd.map_or(Ok(()), Crowd::leave)?;
     for (kind, histogram) in measured.latency.iter().enumerate() {
         if let Some(histogram) = histogram {
             target.outcome.latency_us.insert(Kind::NAMES[kind].into(), Latency::of(histogram));
@@ -365,6 +378,7 @@ fn describe(target: &mut Target, args: &LoadArgs, workload: Workload) {
     target.set("threads", json!(args.threads));
     target.set("distribution", json!(args.distribution));
     target.set("rate", json!(args.rate));
+    target.set("watches", json!(args.watches));
     match workload {
         Workload::Mixed => target.set("read_percent", json!(args.read_percent)),
         Workload::Multi => target.set("multi_ops", json!(args.multi_ops)),

@@ -129,15 +129,23 @@ pub struct Session {
 impl Session {
     /// Connects and opens a new session.
     pub fn open(address: SocketAddr, timeout_ms: i32) -> Result<Session, String> {
-        let mut socket = TcpStream::connect_timeout(&address, REPLY_WAIT_MAX)
-            .map_err(|error| format!("cannot connect to {address}: {error}"))?;
-        socket
-            .set_nodelay(true)
-            .and_then(|()| socket.set_read_timeout(Some(REPLY_WAIT_MAX)))
-            .map_err(say("set up a socket"))?;
-        let mut frame = Vec::new();
-        encode_connect(&mut frame, timeout_ms);
-        socket.write_all(&frame).map_err(say("send the connect request"))?;
+        Session::on_connected(ask_for_session(address, timeout_ms)?)
+    }
+
+    /// Opens `count` sessions, some at the same time: one after the other, many take so long that the first expire.
+    pub fn open_many(address: SocketAddr, timeout_ms: i32, count: u64) -> Result<Vec<Session>, String> {
+        let mut sessions = Vec::with_capacity(count as usize);
+        while (sessions.len() as u64) < count {
+            let batch = OPENED_AT_ONCE.min(count - sessions.len() as u64);
+            let asked = (0..batch).map(|_| ask_for_session(address, timeout_ms));
+            for socket in asked.collect::<Result<Vec<_>, String>>()? {
+                sessions.push(Session::on_connected(socket)?);
+            }
+        }
+        Ok(sessions)
+    }
+
+    fn on_connected(mut socket: TcpStream) -> Result<Session, String> {
         let response = check_connect(&read_frame(&mut socket)?)?;
         Ok(Session { socket, next_xid: 1, timeout_ms: response.timeout_ms })
     }
@@ -208,6 +216,20 @@ impl Session {
     }
 }
 
+/// Connects and sends the connect request.
+fn ask_for_session(address: SocketAddr, timeout_ms: i32) -> Result<TcpStream, String> {
+    let mut socket = TcpStream::connect_timeout(&address, REPLY_WAIT_MAX)
+        .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+    socket
+        .set_nodelay(true)
+        .and_then(|()| socket.set_read_timeout(Some(REPLY_WAIT_MAX)))
+        .map_err(say("set up a socket"))?;
+    let mut frame = Vec::new();
+    encode_connect(&mut frame, timeout_ms);
+    socket.write_all(&frame).map_err(say("send the connect request"))?;
+    Ok(socket)
+}
+
 /// Appends a whole request frame.
 pub fn encode_request(out: &mut Vec<u8>, xid: i32, op: Op, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
@@ -272,6 +294,8 @@ const INPUT_BYTES_MIN: usize = 16 * 1024;
 const INPUT_BYTES_GROWN: usize = 256 * 1024;
 /// Larger frames are taken for nonsense. A list of a million children fits.
 const FRAME_BYTES_MAX: i32 = 256 * 1024 * 1024;
+/// Sessions that are asked for before the first of them is awaited.
+const OPENED_AT_ONCE: u64 = 64;
 /// Requests in flight while preparing and cleaning up.
 const SETUP_IN_FLIGHT: u64 = 256;
 /// The longest a server may be silent while a reply is due.

@@ -133,8 +133,7 @@ pub fn hold(
     let before = resident();
     let mut granted_ms = timeout_ms;
     let mut conns = Vec::with_capacity(sessions);
-    for token in 0..sessions as u64 {
-        let session = Session::open(address, timeout_ms)?;
+    for (token, session) in (0..).zip(Session::open_many(address, timeout_ms, sessions as u64)?) {
         granted_ms = session.timeout_ms;
         conns.push(Conn::new(session.into_socket(), &poller, token)?);
     }

@@ -25,7 +25,7 @@ pub enum Workload {
 impl Workload {
     /// True if its nodes must exist before the run.
     pub fn needs_nodes(self) -> bool {
-        !matches!(self, Workload::Create | Workload::CreateDelete | Workload::Ephemeral)
+        !matches!(self, Workload::Create | Workload::Ephemeral)
     }
 }
 
@@ -91,7 +91,8 @@ impl Requests {
             path: keys::path(&shape.folder, 0).into_bytes(),
             value: keys::value(0, shape.value_bytes),
             open_acl,
-            next_key: thread,
+            // Create-delete works beside the nodes that are there.
+            next_key: thread + if shape.workload == Workload::CreateDelete { shape.nodes } else { 0 },
             key_step: threads,
             to_delete: vec![None; connections],
             shape,
@@ -338,9 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn create_delete_alternates() {
+    fn create_delete_alternates_beside_the_nodes_that_are_there() {
         let mut requests = requests(Workload::CreateDelete);
         let kinds: Vec<_> = (0..4).map(|xid| requests.encode_next(0, xid, &mut Vec::new())).collect();
-        assert_eq!(kinds, [(Kind::Create, 0), (Kind::Delete, 0), (Kind::Create, 1), (Kind::Delete, 1)]);
+        assert_eq!(kinds, [(Kind::Create, 10), (Kind::Delete, 10), (Kind::Create, 11), (Kind::Delete, 11)]);
     }
 }
