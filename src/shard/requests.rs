@@ -8,9 +8,11 @@ use crate::ids::{ConnId, Now, Origin, Zxid};
 use crate::limits;
 use crate::mesh::{Answer, ClientRequest, ToMember};
 use crate::tree::permission::{self, AuthOutcome};
+use crate::tree::slots::LOOK_AHEAD;
 use crate::wire::codes::{ErrorCode, Op};
 use crate::wire::records::encode_reply;
 use crate::wire::{Reader, ReplyHeader, Request, RequestHeader};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// What became of the front of a connection's input.
@@ -70,13 +72,37 @@ impl Shard {
 
     /// Takes whole frames off the front; returns the bytes used.
     fn parse(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> usize {
-        let mut used = 0;
+        let (mut used, mut ahead) = (0, 0);
         loop {
+            if used >= ahead && self.tree.node_count() > CACHED_NODES {
+                ahead = used + self.look_ahead(&bytes[used..]);
+            }
             match self.parse_one(now, id, &bytes[used..], out) {
                 Parsed::Used(more) => used += more,
                 Parsed::Wait | Parsed::Stop => return used,
             }
         }
+    }
+
+    /// Fetches into the cache what the next requests are about, all at once; returns the bytes they have.
+    fn look_ahead(&self, bytes: &[u8]) -> usize {
+        let mut paths: SmallVec<[&[u8]; LOOK_AHEAD]> = SmallVec::new();
+        let mut at = 0;
+        while paths.len() < LOOK_AHEAD
+            && let Some(frame) = frame_at(bytes, at)
+        {
+            at += 4 + frame.len();
+            // xid, type, and in nearly all requests the path.
+            if let Some((_, body)) = frame.split_at_checked(8)
+                && let Some(path) = frame_at(body, 0)
+            {
+                paths.push(path);
+            }
+        }
+        if paths.len() > 1 {
+            self.tree.look_ahead(paths.into_iter());
+        }
+        at.max(1)
     }
 
     fn parse_one(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
@@ -414,6 +440,12 @@ impl Shard {
     }
 }
 
+/// The length-prefixed bytes that begin there, if they are whole.
+fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let (length, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
+    rest.get(..u32::from_be_bytes(*length) as usize)
+}
+
 fn is_full(conn: &Conn) -> bool {
     conn.pending.len() >= limits::CONN_PENDING_MAX
         || conn.pending_bytes >= limits::CONN_PENDING_BYTES_MAX
@@ -443,3 +475,5 @@ fn is_served(op: Op) -> bool {
 }
 
 const INBOX_KEEP_BYTES: usize = 4096;
+/// A tree of up to so many nodes stays in the cache by itself.
+const CACHED_NODES: u64 = 10_000;

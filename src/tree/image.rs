@@ -7,7 +7,7 @@
 
 use super::index::{CONFIG_ACL, ChildStat, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
-use super::slots::Slot;
+use super::slots::{LOOK_AHEAD, Slot};
 use crate::ids::{AclId, SessionId, Zxid};
 use crate::wire::records::{decode_acls, encode_acls};
 use crate::wire::{Acl, Reader, Writer};
@@ -343,9 +343,6 @@ struct Loaded {
     pzxid: Zxid,
 }
 
-/// Nodes whose places are fetched into the cache together.
-const LOOK_AHEAD: usize = 32;
-
 /// Puts the nodes in their places when their number is known: growing the tables step by step would visit every node
 /// again and again, which takes longer than reading them.
 fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageError> {
@@ -353,7 +350,7 @@ fn build(tree: &mut Tree, start: u64, loaded: &[Loaded]) -> Result<(), ImageErro
     let mut near = Slot::NONE;
     for (index, Loaded { node, cversion, pzxid }) in loaded.iter().enumerate() {
         if index % LOOK_AHEAD == 0 {
-            tree.look_ahead(loaded[index..].iter().take(LOOK_AHEAD).map(|loaded| &loaded.node));
+            tree.look_ahead(loaded[index..].iter().take(LOOK_AHEAD).map(|loaded| loaded.node.path_bytes()));
         }
         let what = match tree.load(node.clone(), &mut near) {
             Ok(_) if *cversion == 0 && *pzxid == node.czxid() => continue,

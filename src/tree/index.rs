@@ -270,9 +270,9 @@ impl Tree {
         self.slots.reserve(nodes as u32);
     }
 
-    /// Fetches into the cache what looking up each of these nodes will need.
-    pub fn look_ahead<'a>(&self, nodes: impl Iterator<Item = &'a Node>) {
-        self.slots.look_ahead(nodes.map(Node::path_bytes));
+    /// Fetches into the cache what looking up these paths will need.
+    pub fn look_ahead<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) {
+        self.slots.look_ahead(paths);
     }
 
     /// Carries out an effect.

@@ -12,6 +12,9 @@ use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, Hasher};
 
+/// Paths looked up ahead of their use at a time.
+pub const LOOK_AHEAD: usize = 32;
+
 /// The place of a node in the trees of this process, for as long as it exists.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Slot(pub(super) u32);
@@ -151,14 +154,24 @@ impl Slots {
         None
     }
 
-    /// Fetches into the cache what finding each of these paths needs. The loads do not wait for each other, as those
-    /// of lookups one after the other do.
+    /// Fetches into the cache what finding and reading the nodes of these paths needs. The loads for one path do not wait
+    /// for those of another, as they do in lookups one after the other.
     pub fn look_ahead<'a>(&self, paths: impl Iterator<Item = &'a [u8]>) {
-        let links: SmallVec<[Link; 32]> =
-            paths.map(|path| self.buckets[self.bucket(self.hash(path))]).collect();
-        let chains =
-            links.iter().filter(|link| !link.is_end()).map(|link| self.entries[link.slot().0].chain.0);
-        std::hint::black_box(chains.fold(0, u32::wrapping_add));
+        let mut links: SmallVec<[(Link, u32); LOOK_AHEAD]> = SmallVec::new();
+        links.extend(paths.map(|path| {
+            let hash = self.hash(path);
+            (self.buckets[self.bucket(hash)], tag(hash))
+        }));
+        let mut touched = 0;
+        for (mut link, tag) in links {
+            if !link.is_end() && link.tag() != tag {
+                link = self.entries[link.slot().0].chain;
+            }
+            if !link.is_end() && link.tag() == tag {
+                touched ^= self.node(link.slot()).touch();
+            }
+        }
+        std::hint::black_box(touched);
     }
 
     /// Adds a node whose path is not there yet.
