@@ -5,6 +5,7 @@
 //! acknowledged. A complete record with another checksum is damage.
 
 use crate::ids::Zxid;
+use std::io::{self, Read};
 
 /// "ZKLG"
 const MAGIC: [u8; 4] = *b"ZKLG";
@@ -41,6 +42,8 @@ pub struct ApacheEntry<'a> {
 #[derive(Debug)]
 pub struct ApacheLog<'a> {
     bytes: &'a [u8],
+    /// Where in the file they are.
+    offset: u64,
     at: usize,
     entry_bytes_max: usize,
 }
@@ -50,7 +53,7 @@ impl<'a> ApacheLog<'a> {
     /// longer than `entry_bytes_max` are damage.
     pub fn new(bytes: &'a [u8], entry_bytes_max: usize) -> Result<ApacheLog<'a>, ApacheLogError> {
         if bytes.is_empty() {
-            return Ok(ApacheLog { bytes, at: 0, entry_bytes_max });
+            return Ok(ApacheLog { bytes, offset: 0, at: 0, entry_bytes_max });
         }
         let error = |what: String| Err(ApacheLogError { offset: 0, what });
         if bytes.len() < HEADER_BYTES {
@@ -62,7 +65,7 @@ impl<'a> ApacheLog<'a> {
         if bytes[..4] != MAGIC {
             return error("this is no transaction log (its magic is not ZKLG)".into());
         }
-        Ok(ApacheLog { bytes, at: HEADER_BYTES, entry_bytes_max })
+        Ok(ApacheLog { bytes, offset: 0, at: HEADER_BYTES, entry_bytes_max })
     }
 
     /// The next complete record, None where the file's content ends.
@@ -87,6 +90,14 @@ impl<'a> ApacheLog<'a> {
         }
     }
 
+    /// True if what follows the last entry may be the beginning of a record that goes on after these bytes.
+    fn is_cut(&self) -> bool {
+        let rest = &self.bytes[self.at..];
+        let Some(length) = rest.get(8..RECORD_HEAD_BYTES) else { return true };
+        let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
+        length > 0 && rest.len() <= RECORD_HEAD_BYTES + length as usize
+    }
+
     fn entry(&mut self) -> Result<Option<ApacheEntry<'a>>, String> {
         let Some((expected, entry)) = self.record()? else { return Ok(None) };
         let found = simd_adler32::adler32(&entry) as u64;
@@ -97,9 +108,9 @@ impl<'a> ApacheLog<'a> {
             return Err(format!("the record has {} bytes, too few for a transaction", entry.len()));
         }
         let zxid = entry[ZXID_AT..ZXID_AT + 8].try_into().expect("eight bytes");
-        let (start, zxid) = (self.at as u64, Zxid(i64::from_be_bytes(zxid)));
+        let (start, zxid) = (self.offset + self.at as u64, Zxid(i64::from_be_bytes(zxid)));
         self.at += RECORD_HEAD_BYTES + entry.len() + 1;
-        Ok(Some(ApacheEntry { zxid, bytes: entry, start, end: self.at as u64 }))
+        Ok(Some(ApacheEntry { zxid, bytes: entry, start, end: self.offset + self.at as u64 }))
     }
 }
 
@@ -110,13 +121,46 @@ impl<'a> Iterator for ApacheLog<'a> {
         match self.entry() {
             Ok(entry) => entry.map(Ok),
             Err(what) => {
-                let offset = self.at as u64;
+                let offset = self.offset + self.at as u64;
                 self.at = self.bytes.len();
                 Some(Err(ApacheLogError { offset, what }))
             }
         }
     }
 }
+
+/// Walks the entries of one file with little more of it in memory than its longest record, and ends at the first error.
+pub fn visit_entries<E: From<ApacheLogError>>(
+    source: &mut dyn Read,
+    entry_bytes_max: usize,
+    visit: &mut dyn FnMut(&ApacheEntry<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut window = Vec::new();
+    let mut offset = 0;
+    loop {
+        let more = io::copy(&mut source.take(WINDOW_BYTES), &mut window).map_err(|error| {
+            let offset = offset + window.len() as u64;
+            ApacheLogError { offset, what: format!("reading failed: {error}") }
+        });
+        let is_over = more? == 0;
+        let mut log = match offset {
+            0 => ApacheLog::new(&window, entry_bytes_max)?,
+            _ => ApacheLog { bytes: &window, offset, at: 0, entry_bytes_max },
+        };
+        for entry in &mut log {
+            visit(&entry?)?;
+        }
+        if is_over || !log.is_cut() {
+            return Ok(());
+        }
+        let walked = log.at;
+        offset += walked as u64;
+        window.drain(..walked);
+    }
+}
+
+/// Read at once.
+const WINDOW_BYTES: u64 = 256 << 10;
 
 /// The zxid in a file's name: `log.<hex>` or `snapshot.<hex>`, what follows a second dot is ignored.
 pub fn zxid_in_name(name: &str, prefix: &str) -> Option<Zxid> {
@@ -184,6 +228,59 @@ mod tests {
         let mut huge = whole.to_vec();
         huge[first.end as usize + 8] = 0x7f;
         assert_eq!(read_all(&huge).expect_err("damage").offset, first.end);
+    }
+
+    /// Gives little at once.
+    struct Dribble<'a>(&'a [u8], usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(into.len());
+            self.0.read(&mut into[..count])
+        }
+    }
+
+    #[test]
+    fn through_a_window_a_file_reads_as_in_one_piece() {
+        let sample = before_truncation();
+        let first = read_all(sample).expect("sound")[0];
+        let record = &sample[first.start as usize..first.end as usize];
+        let mut long = sample[..HEADER_BYTES].to_vec();
+        while long.len() < 3 * WINDOW_BYTES as usize {
+            long.extend_from_slice(record);
+        }
+        let mut damaged = long.clone();
+        let at = damaged.len() - 5;
+        damaged[at] ^= 1;
+        let preallocated = [&long[..], &[0; 2 * WINDOW_BYTES as usize]].concat();
+        let torn = &long[..long.len() - 3];
+        for bytes in [sample, &long, &damaged, &preallocated, torn, b"", b"ZKLG"] {
+            let mut seen = Vec::new();
+            let visited = visit_entries(&mut Dribble(bytes, 1000), LIMIT, &mut |entry| {
+                seen.push((entry.zxid, entry.bytes.to_vec(), entry.start, entry.end));
+                Ok::<_, ApacheLogError>(())
+            });
+            let mut expected = Vec::new();
+            let mut end = Ok(());
+            match ApacheLog::new(bytes, LIMIT) {
+                Ok(log) => log.for_each(|entry| match entry {
+                    Ok(ApacheEntry { zxid, bytes, start, end }) => {
+                        expected.push((zxid, bytes.to_vec(), start, end));
+                    }
+                    Err(error) => end = Err(error),
+                }),
+                Err(error) => end = Err(error),
+            }
+            assert_eq!((seen, visited), (expected, end), "{} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_long_preallocated_end_is_not_read() {
+        let sample = before_truncation();
+        let mut source = sample.chain(io::repeat(0));
+        let visited = visit_entries(&mut source, LIMIT, &mut |_| Ok::<_, ApacheLogError>(()));
+        assert_eq!(visited, Ok(()));
     }
 
     #[test]

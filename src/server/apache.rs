@@ -10,7 +10,7 @@
 use super::ServerOptions;
 use super::snapshots::{self, Files, Snapshot};
 use crate::ids::{SessionId, Zxid};
-use crate::log::apache::{ApacheEntry, ApacheLog, ApacheLogError, files_from, follows};
+use crate::log::apache::{ApacheEntry, ApacheLogError, files_from, follows, visit_entries};
 use crate::member::follow_session;
 use crate::tree::image::{Image, ImageOptions};
 use crate::tree::{Store, StoreSettings, snappy};
@@ -196,6 +196,12 @@ impl Refused {
     }
 }
 
+impl From<ApacheLogError> for Refused {
+    fn from(error: ApacheLogError) -> Refused {
+        Refused::damage(error.offset, error.what)
+    }
+}
+
 struct Replay {
     restored: Restored,
     /// Of the snapshot, by its name.
@@ -237,30 +243,28 @@ impl Replay {
         let chosen = files_from(&names, Zxid(self.from.0.saturating_add(1)));
         for name in chosen {
             let path = &logs[name];
-            let bytes = fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            if bytes.is_empty() && Some(name) != chosen.last() {
+            let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+            let (bytes, mut file) =
+                opened.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            if bytes == 0 && Some(name) != chosen.last() {
                 let empty = Refused::damage(0, "the file is empty, but later logs are there".into());
                 return Err(empty.named(path));
             }
-            self.log(path, &bytes, source.image.field_bytes_max).map_err(|refused| refused.named(path))?;
+            self.log(path, &mut file, source.image.field_bytes_max).map_err(|refused| refused.named(path))?;
         }
         Ok(())
     }
 
-    fn log(&mut self, path: &Path, bytes: &[u8], entry_bytes_max: usize) -> Result<(), Refused> {
-        let damage = |error: ApacheLogError| Refused::damage(error.offset, error.what);
-        for entry in ApacheLog::new(bytes, entry_bytes_max).map_err(damage)? {
-            let entry = entry.map_err(damage)?;
+    fn log(&mut self, path: &Path, file: &mut File, entry_bytes_max: usize) -> Result<(), Refused> {
+        visit_entries(file, entry_bytes_max, &mut |entry| {
             // Equal zxids occur in Apache's logs and both count, so only what the snapshot surely has is skipped.
             if entry.zxid <= self.from {
-                continue;
+                return Ok(());
             }
-            self.check_hole(path, &entry)?;
-            self.entry(entry.bytes).map_err(|error| {
-                Refused::damage(entry.start, format!("transaction {}: {error}", entry.zxid))
-            })?;
-        }
-        Ok(())
+            self.check_hole(path, entry)?;
+            self.entry(entry.bytes)
+                .map_err(|error| Refused::damage(entry.start, format!("transaction {}: {error}", entry.zxid)))
+        })
     }
 
     /// What a lost log held would be missing from the data for ever, and nothing would show it.

@@ -31,6 +31,7 @@ pub struct Report {
 
 /// Reads Apache's files below `options.data_dir` and `options.log_dir` and writes our folder below `to`.
 pub fn import(options: &ServerOptions, to: &Path, is_dry_run: bool) -> Result<Report, String> {
+    crate::io::process::avoid_huge_pages();
     let Some(mut restored) = Source::of(options).restore()? else {
         return Err(format!(
             "{} holds no snapshot and no log of Apache ZooKeeper; name the folder that is dataDir in its zoo.cfg",
@@ -53,6 +54,7 @@ pub fn import(options: &ServerOptions, to: &Path, is_dry_run: bool) -> Result<Re
 /// Reads our folder below `options.data_dir` and `options.log_dir`, also while a server uses it, and writes one for
 /// Apache ZooKeeper below `to`: a point in time, everything durable at the start included.
 pub fn export(options: &ServerOptions, to: &Path) -> Result<Report, String> {
+    crate::io::process::avoid_huge_pages();
     let folders =
         Folders { data: options.data_dir.join("ringkeeper"), log: options.log_dir.join("ringkeeper") };
     if !folders.data.is_dir() {

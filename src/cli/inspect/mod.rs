@@ -49,6 +49,7 @@ enum Output {
 
 /// The whole command.
 pub fn run(arguments: &InspectArgs) -> Result<(), String> {
+    crate::io::process::avoid_huge_pages();
     let mut out = Out::new(arguments.output == Output::Json);
     let done = match (&arguments.mode, &arguments.path) {
         (Some(Mode::Log(arguments)), _) => log::run(arguments, &mut out),

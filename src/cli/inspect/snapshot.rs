@@ -90,9 +90,13 @@ fn of_folder(path: &Path, state: &State, visitor: &mut Visitor<'_>) -> Result<Ab
     let mut stack: Vec<_> = tree.root().into_iter().collect();
     while let Some(slot) = stack.pop() {
         visitor.node(tree, tree.at(slot), tree.child_stat(slot))?;
-        let mut children: Vec<_> = tree.children(slot).collect();
-        children.sort_by(|left, right| right.1.path_bytes().cmp(left.1.path_bytes()));
-        stack.extend(children.into_iter().map(|(child, _)| child));
+        let first = stack.len();
+        stack.extend(tree.children(slot).map(|(child, _)| child));
+        // The summary is the same in any order, and sorting a million children takes longer than reading them.
+        if visitor.is_tree {
+            stack[first..]
+                .sort_by(|left, right| tree.at(*right).path_bytes().cmp(tree.at(*left).path_bytes()));
+        }
     }
     let zxid = state.zxid.expect("a folder's state has a zxid");
     Ok(About {
@@ -171,7 +175,7 @@ struct Subtree {
     children: u64,
 }
 
-/// The few with the greatest number.
+/// The few with the greatest number; among equals the first by path, in whatever order they come.
 struct Largest {
     limit: usize,
     heap: BinaryHeap<Reverse<(u64, Reverse<String>)>>,
@@ -183,14 +187,14 @@ impl Largest {
     }
 
     fn offer(&mut self, number: u64, path: &str) {
-        let is_full = self.heap.len() == self.limit;
-        if number == 0
-            || self.limit == 0
-            || is_full && self.heap.peek().is_some_and(|Reverse(least)| least.0 >= number)
-        {
+        if number == 0 || self.limit == 0 {
             return;
         }
-        if is_full {
+        if self.heap.len() == self.limit {
+            let Some(Reverse((least, Reverse(last)))) = self.heap.peek() else { return };
+            if number < *least || number == *least && path >= last.as_str() {
+                return;
+            }
             self.heap.pop();
         }
         self.heap.push(Reverse((number, Reverse(path.to_string()))));
@@ -344,5 +348,22 @@ impl Summary {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_are_the_same_in_any_order() {
+        let numbers = [("/e", 2), ("/b", 1), ("/d", 2), ("/a", 1), ("/c", 1), ("/none", 0)];
+        for turn in 0..numbers.len() {
+            let mut largest = Largest::new(4);
+            let (later, earlier) = numbers.split_at(turn);
+            earlier.iter().chain(later).for_each(|(path, number)| largest.offer(*number, path));
+            let expected = [(2, "/d"), (2, "/e"), (1, "/a"), (1, "/b")];
+            assert_eq!(largest.descending(), expected.map(|(number, path)| (number, path.to_string())));
+        }
     }
 }
