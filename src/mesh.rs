@@ -26,6 +26,15 @@ pub enum ToMember {
     Part { ask: u64, part: Box<ShardPart> },
 }
 
+impl ToMember {
+    /// The path that most requests begin with.
+    pub fn path(&self) -> Option<&[u8]> {
+        let ToMember::Request(request) = self else { return None };
+        let (length, rest) = request.body.split_first_chunk::<4>()?;
+        rest.get(..u32::from_be_bytes(*length) as usize)
+    }
+}
+
 /// A write or sync, not yet decoded.
 #[derive(Debug)]
 pub struct ClientRequest {

@@ -308,6 +308,14 @@ impl Member {
         }
     }
 
+    /// Fetches into the cache what the next requests are about, all at once.
+    pub fn look_ahead<'a>(&self, messages: impl Iterator<Item = &'a ToMember>) {
+        let tree = self.store.tree();
+        if tree.is_large() {
+            tree.look_ahead(messages.filter_map(ToMember::path));
+        }
+    }
+
     /// Takes the messages that wait, until one has to wait on.
     fn drain_stalled(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
         while let Some(message) = self.stalled.pop_front() {

@@ -10,6 +10,7 @@ use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, RefuseReason, Usage};
 use crate::mesh::{ToMember, ToShard};
 use crate::shard::{Shard, ShardInput, ShardOutput};
+use crate::tree::slots::LOOK_AHEAD;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -325,9 +326,15 @@ impl Core {
         if seat.scribe.is_behind() {
             seat.member.postpone_expiry(now);
         }
+        let mut ahead = 0;
         while seat.is_accepting()
             && let Some(message) = seat.waiting.pop_front()
         {
+            if ahead == 0 {
+                ahead = LOOK_AHEAD;
+                seat.member.look_ahead(seat.waiting.iter().take(LOOK_AHEAD));
+            }
+            ahead -= 1;
             seat.member.step(now, MemberInput::FromShard(message), &mut self.member_out);
         }
     }

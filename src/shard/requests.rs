@@ -74,7 +74,7 @@ impl Shard {
     fn parse(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> usize {
         let (mut used, mut ahead) = (0, 0);
         loop {
-            if used >= ahead && self.tree.node_count() > CACHED_NODES {
+            if used >= ahead && self.tree.is_large() {
                 ahead = used + self.look_ahead(&bytes[used..]);
             }
             match self.parse_one(now, id, &bytes[used..], out) {
@@ -475,5 +475,3 @@ fn is_served(op: Op) -> bool {
 }
 
 const INBOX_KEEP_BYTES: usize = 4096;
-/// A tree of up to so many nodes stays in the cache by itself.
-const CACHED_NODES: u64 = 10_000;

@@ -22,3 +22,15 @@ pub enum Effect {
     /// Only the stored cversion and pzxid of a node change (replay over fuzzy snapshots, deletes of missing nodes).
     Parent { slot: Slot, cversion: i32, pzxid: Zxid },
 }
+
+impl Effect {
+    /// The slot of the node that gets another record, or goes.
+    pub fn changed(&self) -> Option<Slot> {
+        match self {
+            Effect::Delete { slot, .. } | Effect::SetData { slot, .. } | Effect::Replace { slot, .. } => {
+                Some(*slot)
+            }
+            Effect::AddAcl { .. } | Effect::Create { .. } | Effect::Parent { .. } => None,
+        }
+    }
+}

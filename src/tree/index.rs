@@ -275,6 +275,16 @@ impl Tree {
         self.slots.look_ahead(paths);
     }
 
+    /// The same for the nodes that effects of one batch change.
+    pub fn look_ahead_of<'a>(&self, effects: impl Iterator<Item = &'a Effect>) {
+        self.slots.look_ahead_of(effects.filter_map(Effect::changed));
+    }
+
+    /// True if it does not stay in a core's cache by itself, so that looking ahead pays.
+    pub fn is_large(&self) -> bool {
+        self.node_count() > CACHED_NODES
+    }
+
     /// Carries out an effect.
     pub fn install(&mut self, effect: &Effect) {
         match effect {
@@ -505,6 +515,8 @@ fn accounted_bytes(node: &Node) -> u64 {
     let path = if node.path_bytes() == b"/" { 0 } else { node.path_bytes().len() };
     (path + node.data_length()) as u64
 }
+
+const CACHED_NODES: u64 = 10_000;
 
 /// ACL of /zookeeper/config in a fresh tree.
 pub const CONFIG_ACL: AclId = AclId(1);
