@@ -184,7 +184,7 @@ def write_results(session, cases, folder):
             f"- servers pinned to CPU {SERVER_CPU}, load to CPU {LOAD_CPU}; sync on; Apache's JVM: "
             + os.environ.get("SERVER_JVMFLAGS", JVM_FLAGS),
             f"- {options.rounds} interleaved rounds of {options.seconds} s after {options.warm_up} s of warm-up; median (least–most)",
-            f"- made by `{options.command}`", "",
+            f"- made by `{options.command}`", *[f"- failed: {failure}" for failure in session.failures], "",
             "## Targets", "", "| | Target | Ringkeeper | Bound | Apache |", "|---|---|---|---|---|",
             *[f"| {verdict} | {target} | {value} | {bound} | {apache} |" for verdict, target, value, bound, apache in verdicts], "",
             "## Times better than Apache", "", *ratios(session, cases), "",
