@@ -103,6 +103,13 @@ pub struct Batch {
     pub txns: Vec<Committed>,
 }
 
+impl Batch {
+    /// What all its transactions change, in order.
+    pub fn effects(&self) -> impl Iterator<Item = &Effect> {
+        self.txns.iter().flat_map(|committed| &committed.effects)
+    }
+}
+
 /// One committed transaction as trees and shards need it.
 #[derive(Debug)]
 pub struct Committed {

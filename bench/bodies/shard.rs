@@ -6,8 +6,6 @@ use super::tree::{Paths, World, path, set_data};
 use ringkeeper::ids::{ConnId, Now, Origin, SessionId, ShardId, Zxid};
 use ringkeeper::mesh::{Batch, Committed, SessionChange, ToShard};
 use ringkeeper::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
-use ringkeeper::tree::OwnerRules;
-use ringkeeper::tree::permission::DigestSettings;
 use ringkeeper::wire::{Op, Writer};
 use std::sync::Arc;
 
@@ -21,23 +19,11 @@ struct Harness {
 
 impl Harness {
     fn new(world: &World) -> Harness {
-        let settings = ShardSettings {
-            shard: ShardId(0),
-            hash_seed: 1,
-            rules: OwnerRules::default(),
-            tick_ms: 2000,
-            min_session_timeout_ms: 4000,
-            max_session_timeout_ms: 40_000,
-            frame_bytes_max: 1 << 20,
-            skip_acl: false,
-            digest: DigestSettings::default(),
-            four_letter_words: None,
-            sessionless_timeout_ms: 60_000,
-            enforced_schemes: None,
-            outstanding_max: 1000,
-            environment: String::new(),
-        };
-        Harness { shard: Shard::new(settings, world.store.tree().clone()), zxid: world.zxid, out: Vec::new() }
+        Harness {
+            shard: Shard::new(ShardSettings::default(), world.store.tree().clone()),
+            zxid: world.zxid,
+            out: Vec::new(),
+        }
     }
 
     /// Connects a client and opens its session.

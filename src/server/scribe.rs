@@ -181,9 +181,7 @@ impl Worker for Historian {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Batch(batch) => {
-                if self.tree.is_large() {
-                    self.tree.look_ahead_of(batch.txns.iter().flat_map(|committed| committed.effects.iter()));
-                }
+                self.tree.look_ahead_of(batch.effects());
                 for committed in &batch.txns {
                     committed.effects.iter().for_each(|effect| self.tree.install(effect));
                     self.tree.set_applied(committed.zxid);

@@ -31,9 +31,7 @@ impl Shard {
     }
 
     fn on_batch(&mut self, now: Now, batch: &Arc<Batch>, out: &mut Vec<ShardOutput>) {
-        if self.tree.is_large() {
-            self.tree.look_ahead_of(batch.txns.iter().flat_map(|committed| committed.effects.iter()));
-        }
+        self.tree.look_ahead_of(batch.effects());
         for committed in &batch.txns {
             assert!(committed.zxid > self.tree.applied(), "batches come in zxid order");
             for effect in &committed.effects {

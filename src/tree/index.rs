@@ -275,9 +275,11 @@ impl Tree {
         self.slots.look_ahead(paths);
     }
 
-    /// The same for the nodes that effects of one batch change.
+    /// The same for the nodes that the effects of a batch change, where it pays.
     pub fn look_ahead_of<'a>(&self, effects: impl Iterator<Item = &'a Effect>) {
-        self.slots.look_ahead_of(effects.filter_map(Effect::changed));
+        if self.is_large() {
+            self.slots.look_ahead_of(effects.filter_map(Effect::changed));
+        }
     }
 
     /// True if it does not stay in a core's cache by itself, so that looking ahead pays.
@@ -516,6 +518,7 @@ fn accounted_bytes(node: &Node) -> u64 {
     (path + node.data_length()) as u64
 }
 
+/// So many nodes stay in a core's cache with the rest of its work.
 const CACHED_NODES: u64 = 10_000;
 
 /// ACL of /zookeeper/config in a fresh tree.

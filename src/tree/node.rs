@@ -4,7 +4,7 @@
 //!
 //! Most nodes are written once, belong to nobody and are open to all: numbers that say just that take no room. Layout:
 //!
-//! - 8 bytes: flags, length of the path, ctime in 6 bytes. Of a large node: flags, one byte unused, the length in 4.
+//! - 8 bytes: flags, length of the path, ctime in 6 bytes. Of a large node: flags, one byte unused, the length in 6.
 //! - The path, first because most looks are at it, and so that it starts where whole words do.
 //! - czxid in 6 bytes. Of a large node: czxid and ctime in 8 each.
 //! - What the flags announce: mzxid, mtime, version; owner; aversion; ACL.

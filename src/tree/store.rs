@@ -117,9 +117,7 @@ impl Store {
             if let Some(path) = limited_by(node) {
                 limited.insert(path.into());
             }
-            if node.owner() != 0
-                && matches!(self.tree.rules().owner(node.owner()), Owner::Container | Owner::Ttl(_))
-            {
+            if node.owner() != 0 && self.is_collectable_kind(node) {
                 collectable.insert(node.path().into());
             }
         }
