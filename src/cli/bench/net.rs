@@ -294,8 +294,9 @@ const INPUT_BYTES_MIN: usize = 16 * 1024;
 const INPUT_BYTES_GROWN: usize = 256 * 1024;
 /// Larger frames are taken for nonsense. A list of a million children fits.
 const FRAME_BYTES_MAX: i32 = 256 * 1024 * 1024;
-/// Sessions that are asked for before the first of them is awaited.
-const OPENED_AT_ONCE: u64 = 64;
+/// Sessions that are asked for before the first of them is awaited. Fewer than the 50 connections that Apache lets wait to be
+/// accepted: one too many is tried again by the kernel after a second.
+const OPENED_AT_ONCE: u64 = 32;
 /// Requests in flight while preparing and cleaning up.
 const SETUP_IN_FLIGHT: u64 = 256;
 /// The longest a server may be silent while a reply is due.
