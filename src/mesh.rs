@@ -3,8 +3,10 @@
 
 use crate::ids::{ConnId, Origin, SessionId, ShardId, Zxid};
 use crate::metrics::ServerStats;
-use crate::tree::Effect;
+use crate::tree::{Effect, Effects};
+use crate::wire::records::STAT_BYTES;
 use crate::wire::{Identity, Op};
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -82,6 +84,9 @@ pub enum ToShard {
     ResetStats { connections: bool, server: bool },
 }
 
+/// A response record. A Stat, with which most writes are answered, takes no memory of its own.
+pub type ReplyBody = SmallVec<[u8; STAT_BYTES]>;
+
 /// The reply to one write or sync: its shard adds the header's zxid.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -90,7 +95,7 @@ pub struct Answer {
     /// 0 or an error code.
     pub err: i32,
     /// The response record; empty with an error.
-    pub body: Box<[u8]>,
+    pub body: ReplyBody,
     /// Close the connection after this reply (closeSession), or instead of it if `silent`.
     pub close: bool,
     /// No reply at all (the session moved).
@@ -114,7 +119,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct Committed {
     pub zxid: Zxid,
-    pub effects: Vec<Effect>,
+    pub effects: Effects,
     /// Who waits for it.
     pub answer: Option<(Origin, Answer)>,
     pub session: Option<SessionChange>,

@@ -6,6 +6,7 @@ use super::tree::{Paths, World, path, set_data};
 use ringkeeper::ids::{ConnId, Now, Origin, SessionId, ShardId, Zxid};
 use ringkeeper::mesh::{Batch, Committed, SessionChange, ToShard};
 use ringkeeper::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
+use ringkeeper::tree::Effects;
 use ringkeeper::wire::{Op, Writer};
 use std::sync::Arc;
 
@@ -43,12 +44,12 @@ impl Harness {
         let origin = Some(Origin { shard: ShardId(0), conn });
         let session = SessionId(1000 + i64::from(slot));
         let opened = SessionChange::Opened { session, timeout_ms: 30_000, origin };
-        self.commit(Vec::new(), Some(opened));
+        self.commit(Effects::new(), Some(opened));
         assert!(self.sent() > 0, "the connect response");
         conn
     }
 
-    fn commit(&mut self, effects: Vec<ringkeeper::tree::Effect>, session: Option<SessionChange>) {
+    fn commit(&mut self, effects: Effects, session: Option<SessionChange>) {
         self.zxid += 1;
         let committed = Committed { zxid: Zxid(self.zxid), effects, answer: None, session };
         let batch = ToShard::Committed(Arc::new(Batch { txns: vec![committed] }));
@@ -129,7 +130,7 @@ pub fn fan_out(_: u32) -> Body {
         harness.shard.step(NOW, ShardInput::Received { conn, bytes: &request }, &mut harness.out);
     }
     assert!(harness.sent() > 0, "the answers");
-    let effects = world.apply(&set_data(&watched)).to_vec();
+    let effects = Effects::from(world.apply(&set_data(&watched)).to_vec());
     let event_bytes = 4 + 16 + 8 + 4 + watched.len();
     let turn = move || {
         harness.commit(effects.clone(), None);

@@ -2,7 +2,7 @@
 
 use super::Body;
 use ringkeeper::ids::{SessionId, Zxid};
-use ringkeeper::tree::{Effect, OwnerRules, Store, StoreSettings, Undo};
+use ringkeeper::tree::{Effect, Effects, OwnerRules, Store, StoreSettings, Undo};
 use ringkeeper::wire::txn::CreateKind;
 use ringkeeper::wire::{Acl, Txn, TxnHeader};
 use std::hint::black_box;
@@ -11,7 +11,7 @@ use std::hint::black_box;
 pub struct World {
     pub store: Store,
     pub zxid: i64,
-    effects: Vec<Effect>,
+    effects: Effects,
     undo: Undo,
 }
 
@@ -19,7 +19,7 @@ impl World {
     pub fn new(nodes: u32) -> World {
         let rules = OwnerRules::default();
         let settings = StoreSettings { hash_seed: 1, rules, digest_enabled: true, enforce_quota: false };
-        let (effects, undo) = (Vec::new(), Undo::default());
+        let (effects, undo) = (Effects::new(), Undo::kept());
         let mut world = World { store: Store::new(settings), zxid: 0, effects, undo };
         world.apply(&create("/bench"));
         (0..nodes).for_each(|index| {

@@ -268,7 +268,7 @@ impl LogWriter {
     }
 
     fn keep_spare(&mut self, mut buffer: AlignedBuffer) {
-        if self.spare.len() < LOG_WRITES_IN_FLIGHT_MAX && buffer.len() <= 2 * LOG_FRAME_BYTES_MAX {
+        if self.spare.len() < LOG_WRITES_IN_FLIGHT_MAX && buffer.memory_bytes() <= 2 * LOG_FRAME_BYTES_MAX {
             buffer.clear();
             self.spare.push(buffer);
         }

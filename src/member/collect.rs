@@ -4,6 +4,7 @@ use super::Member;
 use super::commit::Change;
 use super::room::Verdict;
 use crate::ids::{Now, SessionId};
+use crate::tree::{Effects, Undo};
 use crate::wire::Txn;
 
 impl Member {
@@ -27,10 +28,9 @@ impl Member {
     fn collect_one(&mut self, now: Now, path: String) {
         let stamp = self.own_stamp(now, SessionId::NONE);
         let txn = Txn::Delete { path: path.into(), container: true };
-        let mut effects = Vec::new();
-        let applied = self.store.apply(&stamp.header(txn.op()), &txn, &mut effects, &mut self.undo);
+        let mut effects = Effects::new();
+        let applied = self.store.apply(&stamp.header(txn.op()), &txn, &mut effects, &mut Undo::none());
         assert_eq!(applied, Ok(()), "the store itself named the node");
-        self.undo.clear();
         self.append(stamp, &txn, Change { effects, ..Change::default() });
     }
 }

@@ -4,7 +4,7 @@ use super::prepare::Stamp;
 use super::{Member, MemberOutput, Phase};
 use crate::ids::{Now, Origin, ShardId, Zxid};
 use crate::mesh::{Answer, Batch, Committed, SessionChange, ToShard};
-use crate::tree::Effect;
+use crate::tree::Effects;
 use crate::wire::txn::encode_entry;
 use crate::wire::{Txn, TxnDigest};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) enum Pending {
 /// What a transaction means to the shards.
 #[derive(Default)]
 pub(super) struct Change {
-    pub effects: Vec<Effect>,
+    pub effects: Effects,
     pub answer: Option<(Origin, Answer)>,
     pub session: Option<SessionChange>,
 }
@@ -107,7 +107,7 @@ impl Member {
     }
 
     fn broadcast(&mut self, now: Now, committed: Zxid, out: &mut Vec<MemberOutput>) {
-        let mut batch = Batch::default();
+        let mut batch = Batch { txns: Vec::with_capacity(self.pending_until(committed)) };
         while let Some(front) = self.pending.front() {
             if matches!(front, Pending::Txn { committed: txn, .. } if txn.zxid > committed) {
                 break;
@@ -137,6 +137,14 @@ impl Member {
             }
         }
         send_batch(&mut batch, out);
+    }
+
+    /// About how many transactions are pending up to this one.
+    fn pending_until(&self, committed: Zxid) -> usize {
+        let Some(Pending::Txn { committed: first, .. }) = self.pending.front() else { return 0 };
+        let count = (committed.0 - first.zxid.0 + 1).max(0);
+        // Zxids leap where an epoch begins.
+        usize::try_from(count).unwrap_or(usize::MAX).min(self.pending.len())
     }
 }
 

@@ -83,7 +83,7 @@ impl Member {
     /// Bytes that the session's ephemerals take in its closeSession. None if they are not listed: by the settings, or
     /// because no segment could take them. Then they are found by their owner, as in old logs.
     pub(super) fn listed_bytes(&self, session: SessionId) -> Option<usize> {
-        let paths = self.store.tree().ephemerals(session).map(|node| node.path().len() + 4);
+        let paths = self.store.tree().ephemerals(session).map(|node| node.path_bytes().len() + 4);
         let bytes = paths.sum::<usize>();
         let fits = self.room.could_take(CLOSE_BYTES + bytes);
         (self.settings.close_session_paths && fits).then_some(bytes)

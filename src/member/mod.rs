@@ -39,7 +39,6 @@ use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX};
 use crate::log::{LogOutput, LogStart, LogWriter};
 use crate::mesh::{ToMember, ToShard};
 use crate::tree::{Store, Undo};
-use crate::wire::Acl;
 use crate::zab::Leader;
 use admission::Admission;
 use ask::Asks;
@@ -49,7 +48,6 @@ use room::Room;
 use sessions::Sessions;
 use snapshots::Snapshots;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// What recovery found.
 pub struct RecoveredState {
@@ -105,7 +103,6 @@ pub struct Member {
     log_writes: VecDeque<(u64, u64)>,
     /// How long log writes take.
     log_write_times: Summary,
-    open_acl: Arc<[Acl]>,
     /// Reused: nothing on the write path allocates for them.
     undo: Undo,
     entry: Vec<u8>,
@@ -157,8 +154,7 @@ impl Member {
             usage: Usage::default(),
             log_writes: VecDeque::new(),
             log_write_times: Summary::default(),
-            open_acl: Acl::open().into(),
-            undo: Undo::default(),
+            undo: Undo::kept(),
             entry: Vec::new(),
             log_out: Vec::new(),
             store,

@@ -6,26 +6,25 @@
 use super::sessions::Sessions;
 use super::settings::MemberSettings;
 use crate::ids::{AclId, Origin, SessionId, Zxid};
-use crate::tree::{Effect, Node, Owner, Store, Undo, path, permission};
+use crate::mesh::ReplyBody;
+use crate::tree::{Effects, Known, Node, Owner, Slot, Store, Undo, path, permission};
 use crate::wire::codes::perms;
 use crate::wire::records::RawAcl;
 use crate::wire::txn::CreateKind;
-use crate::wire::{Acl, ErrorCode, Identity, Op, Request, Stat, Txn, TxnHeader, Writer};
+use crate::wire::{Acl, ErrorCode, Identity, Op, Request, Stat, Txn, TxnHeader};
 use std::borrow::Cow;
 
 /// Everything a request is judged by, and what it changes.
-pub(super) struct Preparer<'p, 'a> {
+pub(super) struct Preparer<'p> {
     pub store: &'p mut Store,
     pub sessions: &'p mut Sessions,
     pub settings: &'p MemberSettings,
-    /// world:anyone with all permissions, built once.
-    pub open_acl: &'a [Acl],
     pub session: SessionId,
     pub origin: Origin,
     pub identities: &'p [Identity],
     pub stamp: Stamp,
     /// What the transaction changed, for the other trees.
-    pub effects: &'p mut Vec<Effect>,
+    pub effects: &'p mut Effects,
     pub undo: &'p mut Undo,
 }
 
@@ -56,35 +55,26 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// The response record.
-    pub fn body(self, txn: &Txn<'_>) -> Box<[u8]> {
-        let mut body = Vec::new();
-        match (self, txn) {
-            (Outcome::Nothing, _) => {}
-            (Outcome::Path, Txn::Create { path, .. }) => {
-                body.reserve_exact(4 + path.len());
-                Writer::new(&mut body).string(path);
-            }
-            (Outcome::PathAndStat(stat), Txn::Create { path, .. }) => {
-                body.reserve_exact(4 + path.len() + 68);
-                Writer::new(&mut body).string(path);
-                stat.encode(&mut body);
-            }
-            (Outcome::Stat(stat), _) => {
-                body.reserve_exact(68);
-                stat.encode(&mut body);
-            }
-            (Outcome::Path | Outcome::PathAndStat(_), _) => unreachable!("only creates answer with a path"),
+    pub fn body(self, txn: &Txn<'_>) -> ReplyBody {
+        let mut body = ReplyBody::new();
+        if let Outcome::Path | Outcome::PathAndStat(_) = self {
+            let Txn::Create { path, .. } = txn else { unreachable!("only creates answer with a path") };
+            body.extend_from_slice(&(path.len() as i32).to_be_bytes());
+            body.extend_from_slice(path.as_bytes());
         }
-        body.into_boxed_slice()
+        if let Outcome::Stat(stat) | Outcome::PathAndStat(stat) = self {
+            body.extend_from_slice(&stat.bytes());
+        }
+        body
     }
 }
 
 type Prepared<'a> = Result<(Txn<'a>, Outcome), ErrorCode>;
 
-impl<'a> Preparer<'_, 'a> {
+impl Preparer<'_> {
     /// Checks one operation, applies its transaction, and says what the client is told. Quota usage is settled by the
     /// caller, once per transaction.
-    pub fn perform(&mut self, request: Request<'a>) -> Prepared<'a> {
+    pub fn perform<'a>(&mut self, request: Request<'a>) -> Prepared<'a> {
         match request {
             Request::Create(create) => self.create(create),
             Request::Delete { path, version } => self.delete(path, version),
@@ -98,16 +88,16 @@ impl<'a> Preparer<'_, 'a> {
     }
 
     /// Changes the tree; what prepare has found to be right cannot fail.
-    pub fn apply(&mut self, txn: &Txn<'_>) {
+    pub fn apply(&mut self, txn: &Txn<'_>, known: Known) {
         let header = self.stamp.header(txn.op());
-        let applied = self.store.apply_one(&header, txn, self.effects, self.undo);
+        let applied = self.store.apply_one(&header, txn, known, self.effects, self.undo);
         assert_eq!(applied, Ok(()), "a prepared transaction can be applied: {txn:?}");
     }
 
-    fn delete(&mut self, path: Cow<'a, str>, version: i32) -> Prepared<'a> {
+    fn delete<'a>(&mut self, path: Cow<'a, str>, version: i32) -> Prepared<'a> {
         self.check_session()?;
-        let parent = self.deletable(&path)?;
-        self.permit(parent, perms::DELETE)?;
+        let (parent, parent_node) = self.deletable(&path)?;
+        self.permit(parent_node, perms::DELETE)?;
         let tree = self.store.tree();
         let (slot, node) = tree.find(&path).ok_or(ErrorCode::NoNode)?;
         check_version(node.head().version, version)?;
@@ -115,16 +105,16 @@ impl<'a> Preparer<'_, 'a> {
             return Err(ErrorCode::NotEmpty);
         }
         let txn = Txn::Delete { path, container: false };
-        self.apply(&txn);
+        self.apply(&txn, Known::Child { slot, parent });
         Ok((txn, Outcome::Nothing))
     }
 
     /// Clients may collect what the server would collect sooner or later, with the permission to delete; ZooKeeper's
     /// own servers ask for no permission and take any node.
-    fn delete_container(&mut self, path: Cow<'a, str>) -> Prepared<'a> {
+    fn delete_container<'a>(&mut self, path: Cow<'a, str>) -> Prepared<'a> {
         self.check_session()?;
-        let parent = self.deletable(&path)?;
-        self.permit(parent, perms::DELETE)?;
+        let (parent, parent_node) = self.deletable(&path)?;
+        self.permit(parent_node, perms::DELETE)?;
         let tree = self.store.tree();
         let (slot, node) = tree.find(&path).ok_or(ErrorCode::NoNode)?;
         if tree.child_stat(slot).count > 0 {
@@ -136,41 +126,39 @@ impl<'a> Preparer<'_, 'a> {
             Owner::Container | Owner::Ttl(_) => {}
         }
         let txn = Txn::Delete { path, container: true };
-        self.apply(&txn);
+        self.apply(&txn, Known::Child { slot, parent });
         Ok((txn, Outcome::Nothing))
     }
 
-    fn set_data(&mut self, path: Cow<'a, str>, data: Option<&'a [u8]>, version: i32) -> Prepared<'a> {
+    fn set_data<'a>(&mut self, path: Cow<'a, str>, data: Option<&'a [u8]>, version: i32) -> Prepared<'a> {
         self.check_session()?;
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
-        let node = self.node(&path)?;
+        let (slot, node) = self.find(&path)?;
         self.permit(node, perms::WRITE)?;
         let more = data.map_or(0, <[u8]>::len) as i64 - node.data_length() as i64;
         self.store.quota_check(&path, 0, more)?;
         let version = next_version(node.head().version, version)?;
         let txn = Txn::SetData { path, data, version, reconfig: false };
-        self.apply(&txn);
-        let stat = self.stat_of(&txn);
-        Ok((txn, Outcome::Stat(stat)))
+        self.apply(&txn, Known::Node(slot));
+        Ok((txn, Outcome::Stat(self.store.tree().stat(slot))))
     }
 
-    fn set_acl(&mut self, path: Cow<'a, str>, acl: Option<&[RawAcl<'a>]>, version: i32) -> Prepared<'a> {
+    fn set_acl<'a>(&mut self, path: Cow<'a, str>, acl: Option<&[RawAcl<'a>]>, version: i32) -> Prepared<'a> {
         self.check_session()?;
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
         let acl = self.fix_up(acl)?;
-        let node = self.node(&path)?;
+        let (slot, node) = self.find(&path)?;
         self.permit(node, perms::ADMIN)?;
         let version = next_version(node.head().aversion, version)?;
         let txn = Txn::SetAcl { path, acl, version };
-        self.apply(&txn);
-        let stat = self.stat_of(&txn);
-        Ok((txn, Outcome::Stat(stat)))
+        self.apply(&txn, Known::Node(slot));
+        Ok((txn, Outcome::Stat(self.store.tree().stat(slot))))
     }
 
-    fn check(&mut self, path: Cow<'a, str>, version: i32) -> Prepared<'a> {
+    fn check<'a>(&mut self, path: Cow<'a, str>, version: i32) -> Prepared<'a> {
         self.check_session()?;
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
-        let node = self.node(&path)?;
+        let (_, node) = self.find(&path)?;
         self.permit(node, perms::READ)?;
         let version = next_version(node.head().version, version)?;
         Ok((Txn::Check { path, version }, Outcome::Nothing))
@@ -189,16 +177,16 @@ impl<'a> Preparer<'_, 'a> {
     }
 
     /// The parent of a path that may be deleted.
-    fn deletable(&self, path: &str) -> Result<&Node, ErrorCode> {
+    fn deletable(&self, path: &str) -> Result<(Slot, &Node), ErrorCode> {
         let parent = path::parent_of_unchecked(path).ok_or(ErrorCode::BadArguments)?;
         if path::is_special(path) {
             return Err(ErrorCode::BadArguments);
         }
-        self.node(parent)
+        self.find(parent)
     }
 
-    pub(super) fn node(&self, path: &str) -> Result<&Node, ErrorCode> {
-        self.store.tree().node(path).ok_or(ErrorCode::NoNode)
+    pub(super) fn find(&self, path: &str) -> Result<(Slot, &Node), ErrorCode> {
+        self.store.tree().find(path).ok_or(ErrorCode::NoNode)
     }
 
     pub(super) fn permit(&self, node: &Node, wanted: i32) -> Result<(), ErrorCode> {
@@ -211,19 +199,11 @@ impl<'a> Preparer<'_, 'a> {
     }
 
     /// The list to store; the commonest one costs nothing.
-    pub(super) fn fix_up(&self, raw: Option<&[RawAcl<'_>]>) -> Result<Cow<'a, [Acl]>, ErrorCode> {
+    pub(super) fn fix_up<'a>(&self, raw: Option<&[RawAcl<'_>]>) -> Result<Cow<'a, [Acl]>, ErrorCode> {
         if permission::is_open(raw) {
-            return Ok(Cow::Borrowed(self.open_acl));
+            return Ok(Cow::Borrowed(Acl::open_list()));
         }
         permission::fix_up(&self.settings.digest, raw, self.identities).map(Cow::Owned)
-    }
-
-    fn stat_of(&self, txn: &Txn<'_>) -> Stat {
-        let (Txn::SetData { path, .. } | Txn::SetAcl { path, .. }) = txn else {
-            unreachable!("only these answer with the Stat of an old node")
-        };
-        let tree = self.store.tree();
-        tree.stat(tree.find(path).expect("it was just changed").0)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::prepare::{Outcome, Preparer, create_kind};
 use crate::ids::Zxid;
 use crate::tree::node::TTL_MS_MAX;
-use crate::tree::{Owner, path};
+use crate::tree::{Known, Owner, path};
 use crate::wire::codes::{flags, perms};
 use crate::wire::request::CreateRequest;
 use crate::wire::{ErrorCode, Op, Stat, Txn};
@@ -34,18 +34,18 @@ impl Mode {
     }
 }
 
-impl<'a> Preparer<'_, 'a> {
-    pub(super) fn create(&mut self, create: CreateRequest<'a>) -> Result<(Txn<'a>, Outcome), ErrorCode> {
+impl Preparer<'_> {
+    pub(super) fn create<'a>(&mut self, create: CreateRequest<'a>) -> Result<(Txn<'a>, Outcome), ErrorCode> {
         let mode = Mode::of(create.flags).ok_or(ErrorCode::BadArguments)?;
         self.check_ttl(mode, &create)?;
         self.check_session()?;
         let parent_path = path::parent_of_unchecked(&create.path).ok_or(ErrorCode::BadArguments)?;
         let acl = self.fix_up(create.acl.as_deref())?;
-        let (slot, parent) = self.store.tree().find(parent_path).ok_or(ErrorCode::NoNode)?;
-        self.permit(parent, perms::CREATE)?;
-        let parent_cversion = self.store.tree().child_stat(slot).cversion;
+        let (parent, parent_node) = self.find(parent_path)?;
+        self.permit(parent_node, perms::CREATE)?;
+        let parent_cversion = self.store.tree().child_stat(parent).cversion;
         let parent_is_ephemeral =
-            matches!(self.settings.owner_rules.owner(parent.owner()), Owner::Session(_));
+            matches!(self.settings.owner_rules.owner(parent_node.owner()), Owner::Session(_));
         let path = if mode.sequential { with_sequence(&create.path, parent_cversion) } else { create.path };
         path::validate(&path).map_err(|_| ErrorCode::BadArguments)?;
         if self.store.tree().node(&path).is_some() {
@@ -60,7 +60,7 @@ impl<'a> Preparer<'_, 'a> {
         let ephemeral = mode.ephemeral && matches!(create.op, Op::Create | Op::Create2);
         let parent_cversion = parent_cversion.wrapping_add(1);
         let txn = Txn::Create { kind, path, data: create.data, acl, ephemeral, parent_cversion };
-        self.apply(&txn);
+        self.apply(&txn, Known::Vacant { parent });
         let outcome = match create.op {
             Op::Create => Outcome::Path,
             _ => Outcome::PathAndStat(self.fresh_stat(ephemeral, data_length)),

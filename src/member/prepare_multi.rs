@@ -2,14 +2,18 @@
 
 use super::prepare::{Outcome, Preparer};
 use super::prepare_create::Mode;
+use crate::mesh::ReplyBody;
 use crate::wire::request::MultiResult;
 use crate::wire::{ErrorCode, Op, Request, Txn};
 
-impl<'a> Preparer<'_, 'a> {
+impl Preparer<'_> {
     /// The transaction of a whole multi and its response. A failed one is a transaction, too, that changes nothing:
     /// the operations before the failing one stay as they were prepared, it and those after it become errors, as in
     /// ZooKeeper's log. An error means that the request as such is malformed, or that the session moved.
-    pub(super) fn multi(&mut self, requests: Vec<Request<'a>>) -> Result<(Txn<'a>, Box<[u8]>), ErrorCode> {
+    pub(super) fn multi<'a>(
+        &mut self,
+        requests: Vec<Request<'a>>,
+    ) -> Result<(Txn<'a>, ReplyBody), ErrorCode> {
         let requests = requests.into_iter().map(in_multi).collect::<Result<Vec<_>, _>>()?;
         let mark = self.undo.mark();
         let effects_before = self.effects.len();
@@ -42,7 +46,7 @@ impl<'a> Preparer<'_, 'a> {
         }
         let mut body = Vec::new();
         MultiResult::encode_all(&results, &mut body);
-        Ok((Txn::Multi(txns), body.into_boxed_slice()))
+        Ok((Txn::Multi(txns), body.into()))
     }
 }
 

@@ -5,10 +5,10 @@ use super::prepare::{Preparer, Stamp};
 use super::room::Verdict;
 use super::{Member, MemberOutput, Phase};
 use crate::ids::{Now, Origin};
-use crate::mesh::{Answer, ClientRequest, SessionChange};
+use crate::mesh::{Answer, ClientRequest, ReplyBody, SessionChange};
+use crate::tree::{Effects, Undo};
 use crate::wire::{DecodeError, ErrorCode, Identity, Op, Request, Txn, Writer};
 use std::borrow::Cow;
-use std::sync::Arc;
 
 impl Member {
     /// Takes a request; gives it back if it has to wait for room in the log.
@@ -49,7 +49,7 @@ impl Member {
             Ok(Request::Sync { path }) => {
                 let mut body = Vec::new();
                 Writer::new(&mut body).ustring(path.as_deref());
-                Ok(body.into_boxed_slice())
+                Ok(ReplyBody::from(body))
             }
             _ => Err(ErrorCode::MarshallingError),
         });
@@ -68,19 +68,20 @@ impl Member {
             }
         };
         let stamp = self.stamp(now, request);
-        let open_acl = Arc::clone(&self.open_acl);
-        let mut effects = Vec::new();
+        let mut effects = Effects::new();
+        // Only a multi takes back what it has done; any other operation changes nothing before it is sure to succeed.
+        let mut no_undo = Undo::none();
+        let undo = if request.op == Op::Multi { &mut self.undo } else { &mut no_undo };
         let mut preparer = Preparer {
             store: &mut self.store,
             sessions: &mut self.sessions,
             settings: &self.settings,
-            open_acl: &open_acl,
             session: request.session,
             origin: request.origin,
             identities: &request.identities,
             stamp,
             effects: &mut effects,
-            undo: &mut self.undo,
+            undo,
         };
         let prepared = decoded.and_then(|decoded| match decoded {
             Request::Multi(requests) => preparer.multi(requests),
@@ -89,8 +90,8 @@ impl Member {
                 (txn, body)
             }),
         });
-        self.store.settle_usage(&mut effects, &mut self.undo);
         self.undo.clear();
+        self.store.settle_usage(&mut effects, &mut no_undo);
         let (txn, result) = match prepared {
             Ok((txn, body)) => (txn, Ok(body)),
             // Its zxid is taken and other members must see it used: a failure is a transaction like any other.
@@ -113,7 +114,7 @@ impl Member {
             let change = Change { answer: Some((request.origin, answer)), ..Change::default() };
             return self.append(stamp, &Txn::Error { err: error.code() }, change);
         }
-        let mut answer = answer(request, Ok(Box::default()));
+        let mut answer = answer(request, Ok(ReplyBody::new()));
         answer.close = true;
         self.end_session(stamp, Some((request.origin, answer)));
     }
@@ -134,10 +135,10 @@ impl Member {
             paths
         });
         let txn = Txn::CloseSession { paths };
-        let mut effects = Vec::new();
-        let applied = self.store.apply(&stamp.header(Op::CloseSession), &txn, &mut effects, &mut self.undo);
+        let mut effects = Effects::new();
+        let header = stamp.header(Op::CloseSession);
+        let applied = self.store.apply(&header, &txn, &mut effects, &mut Undo::none());
         assert_eq!(applied, Ok(()), "a session can always end");
-        self.undo.clear();
         let session = Some(SessionChange::Closed { session });
         self.append(stamp, &txn, Change { effects, answer, session });
     }
@@ -153,11 +154,11 @@ impl Member {
 }
 
 /// The answer to a request. A session that moved gets none: its old connection is closed.
-fn answer(request: &ClientRequest, result: Result<Box<[u8]>, ErrorCode>) -> Answer {
+fn answer(request: &ClientRequest, result: Result<ReplyBody, ErrorCode>) -> Answer {
     let moved = result == Err(ErrorCode::SessionMoved);
     let (err, body) = match result {
         Ok(body) => (0, body),
-        Err(error) => (error.code(), Box::default()),
+        Err(error) => (error.code(), ReplyBody::new()),
     };
     Answer { xid: request.xid, op: request.op, err, body, close: moved, silent: moved }
 }

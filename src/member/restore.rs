@@ -4,7 +4,7 @@
 use super::RecoveredState;
 use crate::ids::{SessionId, Zxid};
 use crate::log::{LogStart, Recovered};
-use crate::tree::{Store, Undo};
+use crate::tree::{Effects, Store, Undo};
 use crate::wire::txn::decode_entry;
 use crate::wire::{Txn, TxnHeader};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Restorer {
     pub fn replay(&mut self, entry: &[u8]) -> Result<(), String> {
         let (header, txn, digest) = decode_entry(entry).map_err(|error| error.to_string())?;
         follow_session(&header, &txn, &mut self.sessions);
-        let applied = self.store.apply(&header, &txn, &mut Vec::new(), &mut Undo::default());
+        let applied = self.store.apply(&header, &txn, &mut Effects::new(), &mut Undo::none());
         applied.map_err(|error| format!("it does not fit the data before it ({error:?})"))?;
         self.store.set_applied(header.zxid);
         if let (Some(digest), Some(ours)) = (digest, self.store.digest())

@@ -4,7 +4,11 @@ use super::node::Node;
 use super::slots::Slot;
 use crate::ids::{AclId, Zxid};
 use crate::wire::Acl;
+use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// What a transaction does, in order. Most have one effect, which needs no memory of its own.
+pub type Effects = SmallVec<[Effect; 1]>;
 
 /// One step of a transaction's outcome. All numbers are absolute, so installing needs no rules.
 #[derive(Clone, Debug)]

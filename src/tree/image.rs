@@ -540,7 +540,7 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{OwnerRules, Store, StoreSettings, Undo};
+    use crate::tree::{Effects, OwnerRules, Store, StoreSettings, Undo};
     use crate::wire::txn::CreateKind;
     use crate::wire::{Txn, TxnHeader};
 
@@ -568,7 +568,7 @@ mod tests {
                 time_ms: 1_700_000_000_000,
                 op: txn.op(),
             };
-            store.apply(&header, &txn, &mut Vec::new(), &mut Undo::default()).expect("valid");
+            store.apply(&header, &txn, &mut Effects::new(), &mut Undo::none()).expect("valid");
         }
         store
     }

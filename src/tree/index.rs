@@ -24,7 +24,8 @@ pub struct Tree {
     /// Of nodes that have or had children, or whose pzxid moved.
     families: Chunked<Family>,
     free_families: Vec<u32>,
-    ephemerals: HashMap<SessionId, Owned, FixedState>,
+    /// None in a tree that finds nothing: nobody asks it for a session's nodes either.
+    ephemerals: Option<HashMap<SessionId, Owned, FixedState>>,
     acls: HashMap<AclId, (Arc<[Acl]>, u32), FixedState>,
     open: Arc<[Acl]>,
     data_bytes: u64,
@@ -86,7 +87,7 @@ impl Tree {
             root: Slot::NONE,
             families: Chunked::empty(),
             free_families: Vec::new(),
-            ephemerals: HashMap::with_hasher(hasher.clone()),
+            ephemerals: Some(HashMap::with_hasher(hasher.clone())),
             acls: HashMap::with_hasher(hasher),
             open: Acl::open().into(),
             data_bytes: 0,
@@ -95,7 +96,7 @@ impl Tree {
         }
     }
 
-    /// A copy that follows by effects but finds nothing by path: for who only walks it.
+    /// A copy that follows by effects but finds nothing, neither a path nor what a session owns: for who only walks it.
     pub fn without_index(&self) -> Tree {
         Tree {
             rules: self.rules,
@@ -103,7 +104,7 @@ impl Tree {
             root: self.root,
             families: self.families.clone(),
             free_families: self.free_families.clone(),
-            ephemerals: self.ephemerals.clone(),
+            ephemerals: None,
             acls: self.acls.clone(),
             open: Arc::clone(&self.open),
             data_bytes: self.data_bytes,
@@ -126,6 +127,11 @@ impl Tree {
     pub fn find(&self, path: &str) -> Option<(Slot, &Node)> {
         let slot = self.slots.find(canonical(path).as_bytes())?;
         Some((slot, self.slots.node(slot)))
+    }
+
+    /// The slot of a path as it stands in a record.
+    pub fn find_bytes(&self, path: &[u8]) -> Option<Slot> {
+        self.slots.find(path)
     }
 
     /// The node in a slot in use.
@@ -196,13 +202,13 @@ impl Tree {
 
     /// Nodes of a session.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &Node> {
-        let owned = self.ephemerals.get(&session);
+        let owned = self.ephemerals.as_ref().and_then(|owners| owners.get(&session));
         owned.into_iter().flat_map(Owned::iter).map(|slot| self.at(slot))
     }
 
     /// Sessions that own nodes, ascending.
     pub fn ephemeral_sessions(&self) -> Vec<SessionId> {
-        let mut sessions: Vec<_> = self.ephemerals.keys().copied().collect();
+        let mut sessions: Vec<_> = self.ephemerals.iter().flat_map(HashMap::keys).copied().collect();
         sessions.sort_unstable();
         sessions
     }
@@ -360,11 +366,10 @@ impl Tree {
         self.refer(node.acl());
         if let Owner::Session(session) = self.rules.owner(node.owner()) {
             self.ephemeral_count += 1;
-            let hasher = self.acls.hasher();
-            self.ephemerals
-                .entry(session)
-                .or_insert_with(|| Owned::Few(SmallVec::new()))
-                .insert(slot, hasher);
+            if let Some(owners) = &mut self.ephemerals {
+                let owned = owners.entry(session).or_insert_with(|| Owned::Few(SmallVec::new()));
+                owned.insert(slot, self.acls.hasher());
+            }
         }
     }
 
@@ -388,9 +393,11 @@ impl Tree {
         self.data_bytes -= accounted_bytes(&node);
         if let Owner::Session(session) = self.rules.owner(node.owner()) {
             self.ephemeral_count -= 1;
-            let owned = self.ephemerals.get_mut(&session).expect("an ephemeral is among its session's");
-            if owned.remove(slot) {
-                self.ephemerals.remove(&session);
+            if let Some(owners) = &mut self.ephemerals {
+                let owned = owners.get_mut(&session).expect("an ephemeral is among its session's");
+                if owned.remove(slot) {
+                    owners.remove(&session);
+                }
             }
         }
         self.unrefer(node.acl());

@@ -15,11 +15,11 @@ pub mod slots;
 pub mod snappy;
 pub mod store;
 
-pub use effect::Effect;
+pub use effect::{Effect, Effects};
 pub use index::{ChildStat, Tree};
 pub use node::{Node, NodeHead, Owner, OwnerRules};
 pub use slots::Slot;
-pub use store::{Store, StoreSettings, Undo};
+pub use store::{Known, Store, StoreSettings, Undo};
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@
 //! - The data.
 
 use crate::ids::{AclId, SessionId, Zxid};
-use smallvec::SmallVec;
 use triomphe::ThinArc;
 
 /// The numbers of a znode that only its own transactions change.
@@ -148,12 +147,20 @@ impl Node {
         }
         let data = data.unwrap_or_default();
         let length = path.len() + at + data.len();
-        let mut bytes: SmallVec<[u8; SCRATCH_BYTES]> = SmallVec::with_capacity(length);
-        bytes.extend_from_slice(path);
-        bytes.extend_from_slice(&numbers[..at]);
-        bytes.extend_from_slice(data);
         // Copying a slice twice is much faster than feeding the allocation byte by byte.
-        Node(ThinArc::from_header_and_slice((first | u64::from(flags)).to_le_bytes(), &bytes))
+        let (mut short, mut long) = ([0; SCRATCH_BYTES], Vec::new());
+        let bytes = match short.get_mut(..length) {
+            Some(short) => short,
+            None => {
+                long.resize(length, 0);
+                &mut long[..]
+            }
+        };
+        let (numbers_start, data_start) = (path.len(), path.len() + at);
+        bytes[..numbers_start].copy_from_slice(path);
+        bytes[numbers_start..data_start].copy_from_slice(&numbers[..at]);
+        bytes[data_start..].copy_from_slice(data);
+        Node(ThinArc::from_header_and_slice((first | u64::from(flags)).to_le_bytes(), bytes))
     }
 
     /// The numbers.

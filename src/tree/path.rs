@@ -25,6 +25,9 @@ pub fn validate(path: &str) -> Result<(), PathError> {
     if names.ends_with('/') {
         return Err(PathError::TrailingSlash);
     }
+    if is_plain(path.as_bytes()) {
+        return Ok(());
+    }
     for name in names.as_bytes().split(|byte| *byte == b'/') {
         match name {
             b"" => return Err(PathError::EmptyComponent),
@@ -32,12 +35,14 @@ pub fn validate(path: &str) -> Result<(), PathError> {
             _ => {}
         }
     }
-    // Most paths are plain ASCII; one pass over the bytes settles them.
-    if names.bytes().all(|byte| matches!(byte, 0x20..0x7f)) || !names.chars().any(is_refused) {
-        Ok(())
-    } else {
-        Err(PathError::BadCharacter)
-    }
+    if names.chars().any(is_refused) { Err(PathError::BadCharacter) } else { Ok(()) }
+}
+
+/// Most paths: printable ASCII in which nothing that could be wrong follows a slash. One pass without a branch per byte.
+fn is_plain(path: &[u8]) -> bool {
+    let is_printable = path.iter().fold(true, |all, byte| all & (byte.wrapping_sub(0x20) < 0x5f));
+    let is_suspect = |(byte, next): (&u8, &u8)| (*byte == b'/') & ((*next == b'/') | (*next == b'.'));
+    is_printable & !path.iter().zip(&path[1..]).fold(false, |any, pair| any | is_suspect(pair))
 }
 
 /// Control characters, private use, surrogates (so everything beyond the basic plane) and the specials.

@@ -4,8 +4,9 @@
 //! `apply` is the one function from transactions to changes (`DataTree.processTxn`); it emits [`Effect`]s that other
 //! trees install, and undo steps that restore the state before, exactly. It knows no requests and no permissions.
 
+use super::chunked::Chunked;
 use super::digest::node_digest;
-use super::effect::Effect;
+use super::effect::{Effect, Effects};
 use super::index::{ChildStat, Tree};
 use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, TTL_MS_MAX, split_path, ttl_owner};
 use super::quota::{QUOTA_ROOT, QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
@@ -36,6 +37,8 @@ pub struct Store {
     settings: StoreSettings,
     tree: Tree,
     digest: u64,
+    /// What each node adds to the digest, by slot: it is not computed again to be taken out. Empty without digests.
+    shares: Chunked<u32>,
     interned: HashMap<Arc<[Acl]>, AclId, FixedState>,
     next_acl: u32,
     /// Paths with a limits node.
@@ -48,12 +51,29 @@ pub struct Store {
 }
 
 /// How to take a transaction back; steps are undone newest first.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Undo {
     steps: Vec<UndoStep>,
+    is_kept: bool,
 }
 
 impl Undo {
+    /// Remembers everything until it is cleared.
+    pub fn kept() -> Undo {
+        Undo { steps: Vec::new(), is_kept: true }
+    }
+
+    /// Remembers nothing: for what is not taken back.
+    pub fn none() -> Undo {
+        Undo { steps: Vec::new(), is_kept: false }
+    }
+
+    fn push(&mut self, step: impl FnOnce() -> UndoStep) {
+        if self.is_kept {
+            self.steps.push(step());
+        }
+    }
+
     /// A position to come back to.
     pub fn mark(&self) -> usize {
         self.steps.len()
@@ -63,6 +83,27 @@ impl Undo {
     pub fn clear(&mut self) {
         self.steps.clear();
     }
+}
+
+/// What the caller of `apply_one` has just looked up in this tree, so that it is not looked up again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// The node is in this slot.
+    Node(Slot),
+    /// The node is in this slot, its parent in that one.
+    Child {
+        /// The node's.
+        slot: Slot,
+        /// The parent's.
+        parent: Slot,
+    },
+    /// There is no such node, and its parent is in this slot.
+    Vacant {
+        /// The parent's.
+        parent: Slot,
+    },
 }
 
 #[derive(Debug)]
@@ -97,6 +138,7 @@ impl Store {
             settings,
             tree,
             digest: 0,
+            shares: Chunked::empty(),
             interned,
             next_acl,
             limited: BTreeSet::new(),
@@ -109,10 +151,16 @@ impl Store {
     }
 
     fn rebuild_indexes(&mut self) {
-        let (mut limited, mut collectable, mut digest) = (BTreeSet::new(), BTreeSet::new(), 0u64);
+        let (mut limited, mut collectable) = (BTreeSet::new(), BTreeSet::new());
+        let (mut digest, mut shares) = (0u64, Chunked::empty());
         for (slot, node) in self.tree.nodes() {
             if self.settings.digest_enabled {
-                digest = digest.wrapping_add(node_digest(node, self.tree.child_stat(slot)));
+                let share = node_digest(node, self.tree.child_stat(slot));
+                digest = digest.wrapping_add(share.into());
+                while shares.count() < slot.0 {
+                    shares.push(0);
+                }
+                shares.push(share);
             }
             if let Some(path) = limited_by(node) {
                 limited.insert(path.into());
@@ -124,12 +172,13 @@ impl Store {
         self.limited = limited;
         self.collectable = collectable;
         self.digest = digest;
+        self.shares = shares;
     }
 
     /// Recounts the usage of every limited path (after a snapshot was loaded).
     pub fn recount_usage(&mut self) {
         for limited in self.limited.clone() {
-            self.write_usage(&limited, None, &mut Vec::new(), &mut Undo::default());
+            self.write_usage(&limited, None, &mut Effects::new(), &mut Undo::none());
         }
     }
 
@@ -153,10 +202,10 @@ impl Store {
         &mut self,
         header: &TxnHeader,
         txn: &Txn<'_>,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
-        let result = self.apply_one(header, txn, effects, undo);
+        let result = self.apply_one(header, txn, Known::Nothing, effects, undo);
         self.settle_usage(effects, undo);
         result
     }
@@ -166,14 +215,16 @@ impl Store {
         &mut self,
         header: &TxnHeader,
         txn: &Txn<'_>,
-        effects: &mut Vec<Effect>,
+        known: Known,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
         match txn {
-            Txn::Create { .. } => self.create(header, txn, effects, undo),
-            Txn::Delete { path, .. } => self.delete(header.zxid, path, effects, undo),
+            Txn::Create { .. } => self.create(header, txn, known, effects, undo),
+            Txn::Delete { path, .. } => self.delete(header.zxid, path, known, effects, undo),
             Txn::SetData { path, data, version, .. } => {
-                let (slot, old) = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
+                let slot = self.look_up(path, known).ok_or(ErrorCode::NoNode)?;
+                let old = self.tree.at(slot);
                 let head =
                     NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..old.head() };
                 let bytes = data.map_or(0, <[u8]>::len) as i64 - old.data_length() as i64;
@@ -183,8 +234,8 @@ impl Store {
                 Ok(())
             }
             Txn::SetAcl { path, acl, version } => {
-                let (slot, old) = self.tree.find(path).ok_or(ErrorCode::NoNode)?;
-                let old = old.clone();
+                let slot = self.look_up(path, known).ok_or(ErrorCode::NoNode)?;
+                let old = self.tree.at(slot).clone();
                 let acl = self.intern(acl, effects, undo);
                 let head = NodeHead { acl, aversion: *version, ..old.head() };
                 let node = old.changed(head, old.data());
@@ -205,7 +256,7 @@ impl Store {
         &mut self,
         header: &TxnHeader,
         txns: &[Txn<'_>],
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
         if txns.iter().any(|txn| matches!(txn, Txn::Error { .. })) {
@@ -213,24 +264,49 @@ impl Store {
         }
         let mut result = Ok(());
         for txn in txns {
-            let one = self.apply_one(header, txn, effects, undo);
+            let one = self.apply_one(header, txn, Known::Nothing, effects, undo);
             result = result.and(one);
         }
         result
+    }
+
+    /// The slot of a path, unless the caller knows it.
+    fn look_up(&self, path: &str, known: Known) -> Option<Slot> {
+        let find = || self.tree.find(path).map(|(slot, _)| slot);
+        let slot = match known {
+            Known::Nothing => return find(),
+            Known::Node(slot) | Known::Child { slot, .. } => Some(slot),
+            Known::Vacant { .. } => None,
+        };
+        debug_assert_eq!(slot, find(), "the caller looked {path} up before anything changed");
+        slot
+    }
+
+    /// The slot of a path's parent, unless the caller knows it.
+    fn look_up_parent(&self, path: &str, known: Known) -> Option<Slot> {
+        let find = || self.tree.find(split_path(path).0).map(|(slot, _)| slot);
+        match known {
+            Known::Nothing | Known::Node(_) => find(),
+            Known::Child { parent, .. } | Known::Vacant { parent } => {
+                debug_assert_eq!(Some(parent), find(), "the caller looked the parent of {path} up");
+                Some(parent)
+            }
+        }
     }
 
     fn create(
         &mut self,
         header: &TxnHeader,
         txn: &Txn<'_>,
-        effects: &mut Vec<Effect>,
+        known: Known,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
         let Txn::Create { kind, path, data, acl, ephemeral, parent_cversion } = txn else {
             unreachable!("only creates come here")
         };
-        let (parent, _) = self.tree.find(split_path(path).0).ok_or(ErrorCode::NoNode)?;
-        if let Some((slot, _)) = self.tree.find(path) {
+        let parent = self.look_up_parent(path, known).ok_or(ErrorCode::NoNode)?;
+        if let Some(slot) = self.look_up(path, known) {
             self.create_again(header, (kind, slot, parent, acl, *parent_cversion), effects, undo);
             return Err(ErrorCode::NodeExists);
         }
@@ -267,7 +343,7 @@ impl Store {
         &mut self,
         header: &TxnHeader,
         (kind, slot, parent, acl, parent_cversion): (&CreateKind, Slot, Slot, &[Acl], i32),
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) {
         if !self.tolerant {
@@ -301,40 +377,47 @@ impl Store {
         &mut self,
         zxid: Zxid,
         path: &str,
-        effects: &mut Vec<Effect>,
+        known: Known,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) -> Result<(), ErrorCode> {
-        let Some((slot, node)) = self.tree.find(path) else {
+        let Some(slot) = self.look_up(path, known) else {
             if self.tolerant {
                 self.delete_missing(zxid, path, effects, undo);
             }
             return Err(ErrorCode::NoNode);
         };
-        if node.path_bytes() == b"/" {
+        if Some(slot) == self.tree.root() {
             return Err(ErrorCode::BadArguments);
         }
+        let parent = self.look_up_parent(path, known).expect("a parent is in the tree");
         if self.tree.child_stat(slot).count > 0 {
             if !self.tolerant {
                 return Err(ErrorCode::NotEmpty);
             }
             self.delete_below(zxid, slot, effects, undo);
         }
-        self.delete_leaf(zxid, slot, effects, undo);
+        self.delete_leaf(zxid, slot, parent, effects, undo);
         Ok(())
     }
 
-    fn delete_below(&mut self, zxid: Zxid, slot: Slot, effects: &mut Vec<Effect>, undo: &mut Undo) {
+    fn delete_below(&mut self, zxid: Zxid, slot: Slot, effects: &mut Effects, undo: &mut Undo) {
         let mut below = Vec::new();
         self.tree.walk(slot, |slot, _| below.push(slot));
         // Parents come before children, the node itself first.
         for slot in below.drain(1..).rev() {
-            self.delete_leaf(zxid, slot, effects, undo);
+            let parent = self.parent_of(slot);
+            self.delete_leaf(zxid, slot, parent, effects, undo);
         }
     }
 
-    fn delete_leaf(&mut self, zxid: Zxid, slot: Slot, effects: &mut Vec<Effect>, undo: &mut Undo) {
+    fn parent_of(&self, slot: Slot) -> Slot {
+        let parent = self.tree.find_bytes(self.tree.at(slot).parent_bytes());
+        parent.expect("a parent is in the tree")
+    }
+
+    fn delete_leaf(&mut self, zxid: Zxid, slot: Slot, parent: Slot, effects: &mut Effects, undo: &mut Undo) {
         let node = self.tree.at(slot).clone();
-        let (parent, _) = self.tree.find(node.parent()).expect("a parent is in the tree");
         let parent_pzxid = self.tree.child_stat(parent).pzxid.max(zxid);
         let bytes = node.data_length() as i64;
         if !self.limited.is_empty() {
@@ -343,7 +426,7 @@ impl Store {
         self.change(Effect::Delete { node, slot, parent, parent_pzxid }, effects, undo);
     }
 
-    fn delete_missing(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
+    fn delete_missing(&mut self, zxid: Zxid, path: &str, effects: &mut Effects, undo: &mut Undo) {
         let Some((slot, _)) = self.tree.find(split_path(path).0) else { return };
         let ChildStat { cversion, pzxid, .. } = self.tree.child_stat(slot);
         if pzxid < zxid {
@@ -356,7 +439,7 @@ impl Store {
         &mut self,
         header: &TxnHeader,
         paths: &[P],
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) {
         for path in paths {
@@ -371,11 +454,13 @@ impl Store {
 
     /// A listed node may be gone already. One with children only exists where TTL nodes are taken for ephemerals
     /// because extended types are switched off; what is below it could not be reached any more and goes, too.
-    fn delete_owned(&mut self, zxid: Zxid, path: &str, effects: &mut Vec<Effect>, undo: &mut Undo) {
+    fn delete_owned(&mut self, zxid: Zxid, path: &str, effects: &mut Effects, undo: &mut Undo) {
         match self.tree.find(path) {
             Some((slot, node)) if node.path_bytes() != b"/" => {
-                self.delete_below(zxid, slot, effects, undo);
-                self.delete_leaf(zxid, slot, effects, undo);
+                if self.tree.child_stat(slot).count > 0 {
+                    self.delete_below(zxid, slot, effects, undo);
+                }
+                self.delete_leaf(zxid, slot, self.parent_of(slot), effects, undo);
             }
             Some(_) => {}
             None => self.delete_missing(zxid, path, effects, undo),
@@ -385,7 +470,7 @@ impl Store {
     /// Carries out a transaction while restoring: failures stem from a fuzzy snapshot and are expected.
     pub fn replay(&mut self, header: &TxnHeader, txn: &Txn<'_>) {
         self.tolerant = true;
-        let _ = self.apply(header, txn, &mut Vec::new(), &mut Undo::default());
+        let _ = self.apply(header, txn, &mut Effects::new(), &mut Undo::none());
         self.tolerant = false;
         self.tree.set_applied(self.tree.applied().max(header.zxid));
     }
@@ -500,7 +585,7 @@ impl Store {
     }
 
     /// Adds what the transaction used to the stats nodes. Their Stat does not change and no watch fires.
-    pub fn settle_usage(&mut self, effects: &mut Vec<Effect>, undo: &mut Undo) {
+    pub fn settle_usage(&mut self, effects: &mut Effects, undo: &mut Undo) {
         for (limited, count, bytes) in std::mem::take(&mut self.usage) {
             self.write_usage(&limited, Some((count, bytes)), effects, undo);
         }
@@ -510,7 +595,7 @@ impl Store {
         &mut self,
         limited: &str,
         more: Option<(i64, i64)>,
-        effects: &mut Vec<Effect>,
+        effects: &mut Effects,
         undo: &mut Undo,
     ) {
         let Some((slot, stats)) = self.tree.find(&stats_path(limited)) else { return };
@@ -538,7 +623,7 @@ impl Store {
         track
     }
 
-    fn intern(&mut self, acl: &[Acl], effects: &mut Vec<Effect>, undo: &mut Undo) -> AclId {
+    fn intern(&mut self, acl: &[Acl], effects: &mut Effects, undo: &mut Undo) -> AclId {
         if is_open(acl) {
             return AclId::OPEN;
         }
@@ -557,21 +642,23 @@ impl Store {
         self.interned.insert(Arc::clone(&acl), id);
         let effect = Effect::AddAcl { id, acl };
         self.tree.install(&effect);
-        undo.steps.push(UndoStep::AddedAcl { id });
+        undo.push(|| UndoStep::AddedAcl { id });
         effects.push(effect);
         id
     }
 
     /// The one place where the tree changes: keeps digest, indexes and undo in step.
-    fn change(&mut self, effect: Effect, effects: &mut Vec<Effect>, undo: &mut Undo) {
-        let numbers = |tree: &Tree, slot: Slot| {
+    fn change(&mut self, effect: Effect, effects: &mut Effects, undo: &mut Undo) {
+        let tree = &self.tree;
+        let numbers = |slot: Slot| {
             let stat = tree.child_stat(slot);
             (stat.cversion, stat.pzxid)
         };
+        let acl_of = |node: &Node| Arc::clone(tree.acl(node.acl()));
         match &effect {
             Effect::Create { node, slot, parent, .. } => {
                 let (slot, parent) = (*slot, *parent);
-                undo.steps.push(UndoStep::Created { slot, parent, numbers: numbers(&self.tree, parent) });
+                undo.push(|| UndoStep::Created { slot, parent, numbers: numbers(parent) });
                 self.subtract(&[parent]);
                 self.tree.install(&effect);
                 self.index(node);
@@ -579,9 +666,10 @@ impl Store {
             }
             Effect::Delete { node, slot, parent, .. } => {
                 let (slot, parent) = (*slot, *parent);
-                let (own, numbers) = (numbers(&self.tree, slot), numbers(&self.tree, parent));
-                let acl = Arc::clone(self.tree.acl(node.acl()));
-                undo.steps.push(UndoStep::Deleted { node: node.clone(), slot, acl, own, parent, numbers });
+                undo.push(|| {
+                    let (own, numbers) = (numbers(slot), numbers(parent));
+                    UndoStep::Deleted { node: node.clone(), slot, acl: acl_of(node), own, parent, numbers }
+                });
                 self.subtract(&[slot, parent]);
                 self.tree.install(&effect);
                 self.unindex(node);
@@ -589,16 +677,17 @@ impl Store {
             }
             Effect::SetData { slot, .. } | Effect::Replace { slot, .. } => {
                 let slot = *slot;
-                let old = self.tree.at(slot).clone();
+                undo.push(|| {
+                    let node = tree.at(slot).clone();
+                    UndoStep::Replaced { acl: acl_of(&node), node, slot }
+                });
                 self.subtract(&[slot]);
-                let acl = Arc::clone(self.tree.acl(old.acl()));
-                undo.steps.push(UndoStep::Replaced { node: old, slot, acl });
                 self.tree.install(&effect);
                 self.add(&[slot]);
             }
             Effect::Parent { slot, .. } => {
                 let slot = *slot;
-                undo.steps.push(UndoStep::Parent { slot, numbers: numbers(&self.tree, slot) });
+                undo.push(|| UndoStep::Parent { slot, numbers: numbers(slot) });
                 self.subtract(&[slot]);
                 self.tree.install(&effect);
                 self.add(&[slot]);
@@ -626,20 +715,27 @@ impl Store {
         }
     }
 
+    /// Takes the shares of nodes that are about to change out of the digest.
     fn subtract(&mut self, slots: &[Slot]) {
-        self.digest = self.digest.wrapping_sub(self.digest_of(slots));
-    }
-
-    fn add(&mut self, slots: &[Slot]) {
-        self.digest = self.digest.wrapping_add(self.digest_of(slots));
-    }
-
-    fn digest_of(&self, slots: &[Slot]) -> u64 {
-        if !self.settings.digest_enabled {
-            return 0;
+        if self.settings.digest_enabled {
+            slots.iter().for_each(|slot| self.digest = self.digest.wrapping_sub(self.shares[slot.0].into()));
         }
-        let one = |slot: &Slot| node_digest(self.tree.at(*slot), self.tree.child_stat(*slot));
-        slots.iter().map(one).fold(0, u64::wrapping_add)
+    }
+
+    /// Puts the shares of new or changed nodes in.
+    fn add(&mut self, slots: &[Slot]) {
+        if !self.settings.digest_enabled {
+            return;
+        }
+        for slot in slots {
+            let share = node_digest(self.tree.at(*slot), self.tree.child_stat(*slot));
+            self.digest = self.digest.wrapping_add(share.into());
+            if slot.0 < self.shares.count() {
+                self.shares[slot.0] = share;
+            } else {
+                self.shares.push(share);
+            }
+        }
     }
 }
 

@@ -104,7 +104,7 @@ proptest! {
         let mut pictures = vec![picture(&store)];
         let mut undos = Vec::new();
         for (index, txn) in txns.iter().enumerate() {
-            let (mut effects, mut undo) = (Vec::new(), Undo::default());
+            let (mut effects, mut undo) = (Effects::new(), Undo::kept());
             if store.apply(&header(index as i64 + 1, txn), txn, &mut effects, &mut undo).is_err() {
                 store.undo(&mut undo, 0);
                 prop_assert_eq!(pictures.last().expect("one at least"), &picture(&store));
@@ -159,7 +159,7 @@ fn node_digests_are_those_of_apache() {
         let node = Node::new(head, if path.is_empty() { "/" } else { path }, data.as_deref());
         let children = ChildStat { cversion: int(36), pzxid: Zxid(long(52)), count: 0 };
         assert_eq!(
-            digest::node_digest(&node, children),
+            u64::from(digest::node_digest(&node, children)),
             vector["digest"].as_u64().expect("a number"),
             "{path}"
         );
@@ -209,7 +209,7 @@ fn tiny_store(until: impl Fn(&Store, usize)) -> Store {
             time_ms: 1_700_000_000_000 + 1000 * zxid,
             op: txn.op(),
         };
-        store.apply(&header, txn, &mut Vec::new(), &mut Undo::default()).expect("valid");
+        store.apply(&header, txn, &mut Effects::new(), &mut Undo::none()).expect("valid");
         until(&store, index + 1);
     }
     store
@@ -304,7 +304,7 @@ fn quota_usage_inside_one_multi_is_counted_once() {
     let multi =
         Txn::Multi(vec![create("/q/x", false, 31), quota("/zookeeper_stats"), create("/q/y", false, 31)]);
     for (zxid, txn) in (1..).zip(txns.iter().chain([&multi])) {
-        store.apply(&header(zxid, txn), txn, &mut Vec::new(), &mut Undo::default()).expect("valid");
+        store.apply(&header(zxid, txn), txn, &mut Effects::new(), &mut Undo::none()).expect("valid");
     }
     let stats = store.tree().node("/zookeeper/quota/q/zookeeper_stats").expect("is there");
     assert_eq!(stats.data(), Some(&b"count=3,bytes=12"[..]));

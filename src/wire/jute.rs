@@ -53,8 +53,15 @@ pub struct Reader<'a> {
 /// Text as Java reads it: malformed bytes become U+FFFD. A surrogate, three bytes that are well-formed but for their
 /// meaning, becomes one of them in Java and three in Rust.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => malformed_text(bytes),
+    }
+}
+
+fn malformed_text(bytes: &[u8]) -> Cow<'_, str> {
     let is_surrogate = |bytes: &[u8]| matches!(bytes, [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..]);
-    if std::str::from_utf8(bytes).is_ok() || !(0..bytes.len()).any(|at| is_surrogate(&bytes[at..])) {
+    if !(0..bytes.len()).any(|at| is_surrogate(&bytes[at..])) {
         return String::from_utf8_lossy(bytes);
     }
     let (mut sound, mut rest) = (Vec::with_capacity(bytes.len()), bytes);

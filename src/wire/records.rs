@@ -4,6 +4,7 @@ use super::codes::EventType;
 use super::jute::{DecodeError, Reader, Writer};
 use crate::ids::{SessionId, Zxid};
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// A client's first frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -213,7 +214,12 @@ impl Stat {
 
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut bytes = [0; 68];
+        out.extend_from_slice(&self.bytes());
+    }
+
+    /// The record.
+    pub fn bytes(&self) -> [u8; STAT_BYTES] {
+        let mut bytes = [0; STAT_BYTES];
         bytes[..8].copy_from_slice(&self.czxid.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.mzxid.to_be_bytes());
         bytes[16..24].copy_from_slice(&self.ctime.to_be_bytes());
@@ -225,9 +231,12 @@ impl Stat {
         bytes[52..56].copy_from_slice(&self.data_length.to_be_bytes());
         bytes[56..60].copy_from_slice(&self.num_children.to_be_bytes());
         bytes[60..].copy_from_slice(&self.pzxid.to_be_bytes());
-        out.extend_from_slice(&bytes);
+        bytes
     }
 }
+
+/// Length of a Stat record.
+pub const STAT_BYTES: usize = 68;
 
 /// One entry of an access control list.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -244,6 +253,12 @@ impl Acl {
     /// The list that lets anyone do anything.
     pub fn open() -> Vec<Acl> {
         vec![Acl { perms: super::codes::perms::ALL, scheme: "world".into(), id: "anyone".into() }]
+    }
+
+    /// The same list, there for good.
+    pub fn open_list() -> &'static [Acl] {
+        static OPEN: LazyLock<Vec<Acl>> = LazyLock::new(Acl::open);
+        &OPEN
     }
 }
 

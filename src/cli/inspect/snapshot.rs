@@ -240,7 +240,7 @@ impl Summary {
         self.nodes += 1;
         self.data_bytes += bytes;
         self.path_bytes += path.len() as u64;
-        self.digest = self.digest.wrapping_add(node_digest(node, children));
+        self.digest = self.digest.wrapping_add(node_digest(node, children).into());
         match SETTINGS.rules.owner(node.head().owner) {
             Owner::None => {}
             Owner::Session(session) => *self.ephemerals.entry(session.0).or_default() += 1,

@@ -9,7 +9,8 @@ use crate::mesh::{Answer, ClientRequest, Connect, Question, SessionChange, Shard
 use crate::tree::{OwnerRules, StoreSettings};
 use crate::wire::request::{MultiHeader, encode_create};
 use crate::wire::txn::decode_entry;
-use crate::wire::{ErrorCode, Identity, Op, Reader, Stat, Txn, Writer};
+use crate::wire::{Acl, ErrorCode, Identity, Op, Reader, Stat, Txn, Writer};
+use std::sync::Arc;
 
 const SEGMENT_BYTES: u64 = 1 << 20;
 
