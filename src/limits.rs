@@ -31,6 +31,9 @@ pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 pub const LOG_FRAME_BYTES_MAX: usize = 1 << 20;
 /// Log writes in flight at once.
 pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 4;
+/// A group commit of fewer bytes waits for the write before it, or until the core has nothing else to do: each write costs
+/// the same however little is in it.
+pub const LOG_FRAME_BYTES_HELD: usize = 16 << 10;
 /// Segments prepared ahead of need.
 pub const LOG_SEGMENTS_AHEAD: usize = 1;
 

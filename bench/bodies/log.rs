@@ -35,7 +35,7 @@ pub fn frame(_: u32) -> Body {
         }
         // The first round asks for a segment, and each new segment for its successor.
         while log.durable() < Zxid(zxid) {
-            log.flush(&mut out);
+            log.flush(true, &mut out);
             for output in out.drain(..) {
                 match output {
                     LogOutput::Write { buffer, token, .. } => log.on_written(token, buffer),

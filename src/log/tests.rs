@@ -70,7 +70,7 @@ impl World {
 
     fn flush(&mut self) {
         let mut out = Vec::new();
-        self.writer.flush(&mut out);
+        self.writer.flush(true, &mut out);
         self.carry_out(out);
     }
 

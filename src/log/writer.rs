@@ -1,5 +1,6 @@
 //! The writing side: transactions are appended to the frame being built; `flush` sends it on its way whenever a write
-//! may start. There is no timer: what was appended while writes were in flight is the next frame.
+//! may start. There is no timer: what was appended while writes were in flight is the next frame. On a busy core a small
+//! frame is held back while a write is in flight; on an idle one it goes at once.
 //!
 //! Invariants: durable <= written <= appended, in frames and in zxids. A frame lies in one segment. `durable` only
 //! covers the contiguous prefix: completions come in any order.
@@ -7,7 +8,9 @@
 use super::frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, SEGMENT_MAGIC, SegmentHeader};
 use crate::aligned::AlignedBuffer;
 use crate::ids::{FrameSeq, SegmentId, Zxid};
-use crate::limits::{LOG_BLOCK, LOG_FRAME_BYTES_MAX, LOG_SEGMENTS_AHEAD, LOG_WRITES_IN_FLIGHT_MAX};
+use crate::limits::{
+    LOG_BLOCK, LOG_FRAME_BYTES_HELD, LOG_FRAME_BYTES_MAX, LOG_SEGMENTS_AHEAD, LOG_WRITES_IN_FLIGHT_MAX,
+};
 use std::collections::VecDeque;
 use zerocopy::IntoBytes;
 
@@ -159,17 +162,28 @@ impl LogWriter {
         self.next_segment = segment;
     }
 
-    /// Starts what may be started, and asks for segments ahead of need.
-    pub fn flush(&mut self, out: &mut Vec<LogOutput>) {
+    /// Starts what may be started, and asks for segments ahead of need. `is_idle`: nothing else waits for this core.
+    pub fn flush(&mut self, is_idle: bool, out: &mut Vec<LogOutput>) {
         while self.ready.len() + self.asked < LOG_SEGMENTS_AHEAD {
             let segment = self.next_segment;
             self.next_segment = SegmentId(segment.0 + 1);
             self.asked += 1;
             out.push(LogOutput::Prepare { segment, bytes: self.segment_bytes });
         }
-        if self.built_txns > 0 && self.in_flight.len() < LOG_WRITES_IN_FLIGHT_MAX {
+        if self.built_txns > 0
+            && self.in_flight.len() < LOG_WRITES_IN_FLIGHT_MAX
+            && (is_idle || !self.is_held_back())
+        {
             self.start_write(out);
         }
+    }
+
+    /// A frame is held back for company. It goes with the next `flush` of an idle core, or once nothing is in flight.
+    pub fn is_held_back(&self) -> bool {
+        let writes = 1..LOG_WRITES_IN_FLIGHT_MAX;
+        self.built_txns > 0
+            && writes.contains(&self.in_flight.len())
+            && self.built_bytes < LOG_FRAME_BYTES_HELD
     }
 
     fn start_write(&mut self, out: &mut Vec<LogOutput>) {

@@ -51,7 +51,7 @@ impl Member {
         encode_entry(&mut self.entry, &stamp.header(txn.op()), txn, entry_digest);
         self.log.append(stamp.zxid, &self.entry);
         if self.log.is_frame_full() {
-            self.log.flush(&mut self.log_out);
+            self.log.flush(false, &mut self.log_out);
         }
         let bytes = self.entry.len();
         self.pending_bytes += bytes;
@@ -80,20 +80,21 @@ impl Member {
         self.pending.push_back(Pending::Answer { shard: origin.shard, message });
     }
 
-    /// Ends a turn: one group commit for what was appended, one batch for what became durable.
-    pub fn flush(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
+    /// Ends a turn: one group commit for what was appended, one batch for what became durable. `is_idle`: the turn had no
+    /// request for anybody on this core, so what was held back for company goes now.
+    pub fn flush(&mut self, now: Now, is_idle: bool, out: &mut Vec<MemberOutput>) {
         if self.phase == Phase::Ended {
             return;
         }
         if self.phase == Phase::Running && !self.ending.is_empty() {
             self.end_sessions(now);
         }
-        self.log.flush(&mut self.log_out);
+        self.log.flush(is_idle, &mut self.log_out);
         self.postpone_expiry_unless_accepting(now);
         if !self.stalled.is_empty() {
             // What waited may only have waited for the frame that has just left.
             self.drain_stalled(now, out);
-            self.log.flush(&mut self.log_out);
+            self.log.flush(is_idle, &mut self.log_out);
         }
         self.emit_log_outputs(now, out);
         // The log's durable prefix is this server's acknowledgement; it moves only by a completed write.
@@ -104,6 +105,11 @@ impl Member {
             out.push(MemberOutput::Stopped);
         }
         assert!(self.leader.committed() <= self.leader.proposed());
+    }
+
+    /// True while a small group commit waits for more: the driver comes back without sleeping.
+    pub fn holds_back(&self) -> bool {
+        self.log.is_held_back()
     }
 
     fn broadcast(&mut self, now: Now, committed: Zxid, out: &mut Vec<MemberOutput>) {

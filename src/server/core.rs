@@ -116,6 +116,8 @@ pub struct Core {
     accepted: Vec<(OwnedFd, SocketAddr)>,
     /// Messages taken from the mailbox ahead of their turn.
     held: VecDeque<CoreMessage>,
+    /// The last turn brought nothing to do.
+    is_idle: bool,
     failure: Option<String>,
     is_stopping: bool,
 }
@@ -149,6 +151,7 @@ impl Core {
             shard_out: Vec::new(),
             accepted: Vec::new(),
             held: VecDeque::new(),
+            is_idle: true,
             failure: None,
             is_stopping: false,
         })
@@ -183,7 +186,9 @@ impl Core {
         let is_busy = !self.held.is_empty()
             || self.shard.as_ref().is_some_and(Shard::has_work)
             || self.overflow.iter().any(|queue| !queue.is_empty())
-            || self.seat.as_ref().is_some_and(|seat| !seat.waiting.is_empty() && seat.is_accepting());
+            || self.seat.as_ref().is_some_and(|seat| {
+                seat.member.holds_back() || !seat.waiting.is_empty() && seat.is_accepting()
+            });
         if is_busy || !self.receiver.announce_sleep() {
             return Some(Duration::ZERO);
         }
@@ -200,13 +205,27 @@ impl Core {
 
     /// Waits for the kernel and steps the state machines with what it tells.
     fn gather(&mut self, wait: Option<Duration>) -> std::io::Result<()> {
-        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, receiver, held, .. } = self;
+        let Core {
+            backend,
+            seat,
+            shard,
+            member_out,
+            shard_out,
+            accepted,
+            clock,
+            receiver,
+            held,
+            is_idle,
+            ..
+        } = self;
         let mut now: Option<Now> = None;
+        *is_idle = true;
         backend.turn(wait, &mut |event| {
             let now = *now.get_or_insert_with(|| clock.now());
             match event {
                 Event::Accepted { socket, peer, .. } => accepted.push((socket, peer)),
                 Event::Received { conn, bytes } => {
+                    *is_idle = false;
                     // A client may ask here what another client has just been told elsewhere. The batch was queued for
                     // every shard before any reply left, so whatever is queued is taken first.
                     while let Some(message) = receiver.pop() {
@@ -245,6 +264,7 @@ impl Core {
         for _ in 0..MESSAGES_PER_TURN {
             let Some(message) = self.held.pop_front().or_else(|| self.receiver.pop()) else { break };
             let now = *now.get_or_insert_with(|| self.clock.now());
+            self.is_idle = false;
             match message {
                 CoreMessage::ToMember(message) => {
                     if let Some(seat) = &mut self.seat {
@@ -341,7 +361,7 @@ impl Core {
 
     fn flush_member(&mut self, now: Now) {
         let Some(seat) = &mut self.seat else { return };
-        seat.member.flush(now, &mut self.member_out);
+        seat.member.flush(now, self.is_idle, &mut self.member_out);
         for output in std::mem::take(&mut self.member_out) {
             self.on_member_output(now, output);
         }

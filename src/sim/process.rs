@@ -188,7 +188,8 @@ impl World {
             let message = process.seats[seat].to_member.pop_front().expect("it waits");
             process.member.step(now, MemberInput::FromShard(message), &mut out);
         }
-        self.process().member.flush(now, &mut out);
+        let is_idle = self.prng.chance(50);
+        self.process().member.flush(now, is_idle, &mut out);
         self.carry_out_member(out)
     }
 

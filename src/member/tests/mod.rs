@@ -111,7 +111,7 @@ impl World {
 
     /// Ends the turn without completing any write.
     fn flush(&mut self) {
-        self.member.flush(self.now, &mut self.out);
+        self.member.flush(self.now, true, &mut self.out);
         self.deliver();
     }
 
