@@ -181,7 +181,7 @@ impl Tree {
     /// The children of a node, in no particular order.
     pub fn children(&self, slot: Slot) -> impl Iterator<Item = (Slot, &Node)> {
         let first = self.family(slot).map_or(Slot::NONE, |family| family.first);
-        std::iter::successors(first.some(), |child| self.slots.entry(*child).next.some())
+        std::iter::successors(first.some(), |child| self.slots.entry(*child).next().some())
             .map(|child| (child, self.at(child)))
     }
 
@@ -352,9 +352,9 @@ impl Tree {
         assert!(inserted == slot, "every tree gives a node the same slot");
         let index = self.family_of(parent);
         let first = std::mem::replace(&mut self.families[index].first, slot);
-        self.slots.entry_mut(slot).next = first;
+        self.slots.entry_mut(slot).set_next(first);
         if let Some(first) = first.some() {
-            self.slots.entry_mut(first).prev = slot;
+            self.slots.entry_mut(first).set_prev(slot);
         }
         self.families[index].count += 1;
         &mut self.families[index]
@@ -376,13 +376,13 @@ impl Tree {
     /// Takes a node without children out; its parent keeps its numbers.
     pub fn remove(&mut self, slot: Slot, parent: Slot) -> Node {
         let entry = self.slots.entry(slot);
-        let (next, prev, own) = (entry.next, entry.prev, entry.family);
+        let (next, prev, own) = (entry.next(), entry.prev(), entry.family);
         match prev.some() {
-            Some(prev) => self.slots.entry_mut(prev).next = next,
+            Some(prev) => self.slots.entry_mut(prev).set_next(next),
             None => self.family_mut(parent).first = next,
         }
         if let Some(next) = next.some() {
-            self.slots.entry_mut(next).prev = prev;
+            self.slots.entry_mut(next).set_prev(prev);
         }
         self.family_mut(parent).count -= 1;
         if own != NO_FAMILY {

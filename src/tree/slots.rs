@@ -64,10 +64,57 @@ pub struct Entry {
     chain: Link,
     /// Index of what the node knows of its children; `NO_FAMILY` for most.
     pub family: u32,
-    /// Its neighbours among its parent's children.
-    pub next: Slot,
-    pub prev: Slot,
+    /// Its neighbours among its parent's children, with bits of its path's hash in front.
+    next: u32,
+    prev: u32,
 }
+
+impl Entry {
+    fn new(node: Node, hash: u32) -> Entry {
+        let kept = hash >> KEPT_FROM;
+        let beside = |bits: u32, slot: Slot| bits << SLOT_BITS | slot.0;
+        Entry {
+            node: Some(node),
+            chain: Link::END,
+            family: NO_FAMILY,
+            next: beside(kept, Slot::NONE),
+            prev: beside(kept >> BITS_BESIDE, Slot::NONE),
+        }
+    }
+
+    /// The next among its parent's children.
+    pub fn next(&self) -> Slot {
+        Slot(self.next & SLOT_MASK)
+    }
+
+    /// The one before.
+    pub fn prev(&self) -> Slot {
+        Slot(self.prev & SLOT_MASK)
+    }
+
+    /// Another one comes next.
+    pub fn set_next(&mut self, slot: Slot) {
+        self.next = self.next & !SLOT_MASK | slot.0;
+    }
+
+    /// Another one comes before.
+    pub fn set_prev(&mut self, slot: Slot) {
+        self.prev = self.prev & !SLOT_MASK | slot.0;
+    }
+
+    /// A bit of the path's hash, one of those that are kept.
+    fn hash_bit(&self, bit: u32) -> bool {
+        let kept = self.next >> SLOT_BITS | self.prev >> SLOT_BITS << BITS_BESIDE;
+        kept >> (bit - KEPT_FROM) & 1 != 0
+    }
+}
+
+/// Room beside a slot in 32 bits.
+const BITS_BESIDE: u32 = 32 - SLOT_BITS;
+/// The bits of a path's hash that its entry keeps: those by which buckets are told apart in trees that do not stay in the
+/// cache. Moving a node to another bucket does not look at its record there.
+const KEPT_FROM: u32 = 12;
+const KEPT: std::ops::Range<u32> = KEPT_FROM..KEPT_FROM + 2 * BITS_BESIDE;
 
 /// The node has no numbers of its own about children.
 pub const NO_FAMILY: u32 = u32::MAX;
@@ -184,13 +231,9 @@ impl Slots {
 
     /// Adds a node whose path is not there yet.
     pub fn insert(&mut self, node: Node) -> Slot {
-        let entry = Entry {
-            node: Some(node),
-            chain: Link::END,
-            family: NO_FAMILY,
-            next: Slot::NONE,
-            prev: Slot::NONE,
-        };
+        let is_indexed = self.buckets.count() > 0;
+        let hash = if is_indexed { self.hash(node.path_bytes()) } else { 0 };
+        let entry = Entry::new(node, hash);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.entries[slot.0] = entry;
@@ -200,8 +243,8 @@ impl Slots {
         };
         assert!(slot < Slot::NONE, "a tree holds fewer than {SLOT_MASK} nodes");
         self.nodes += 1;
-        if self.buckets.count() > 0 {
-            self.link(slot);
+        if is_indexed {
+            self.link(slot, hash);
             if self.nodes > self.buckets.count() {
                 self.split();
             }
@@ -233,29 +276,34 @@ impl Slots {
         let more = nodes - self.buckets.count();
         (0..self.buckets.count()).for_each(|bucket| self.buckets[bucket] = Link::END);
         (0..more).for_each(|_| _ = self.buckets.push(Link::END));
-        present.into_iter().for_each(|slot| self.link(slot));
+        for slot in present {
+            let hash = self.hash(self.node(slot).path_bytes());
+            self.link(slot, hash);
+        }
     }
 
-    fn hash(&self, path: &[u8]) -> u64 {
+    fn hash(&self, path: &[u8]) -> u32 {
         let mut state = self.hasher.build_hasher();
         state.write(path);
-        state.finish()
+        let hash = state.finish();
+        (hash ^ hash >> 32) as u32
     }
 
     /// Buckets are numbered by as many low bits of the hash as there are buckets for; those that a bucket would need
     /// one bit more for are still in the one without that bit.
-    fn bucket(&self, hash: u64) -> u32 {
+    fn bucket(&self, hash: u32) -> u32 {
         let count = self.buckets.count();
         let mask = count.next_power_of_two() - 1;
-        let bucket = hash as u32 & mask;
+        let bucket = hash & mask;
         if bucket < count { bucket } else { bucket & (mask >> 1) }
     }
 
-    fn link(&mut self, slot: Slot) {
-        let hash = self.hash(self.node(slot).path_bytes());
-        let bucket = self.bucket(hash);
-        self.entries[slot.0].chain = self.buckets[bucket];
-        self.buckets[bucket] = Link::new(slot, tag(hash));
+    fn link(&mut self, slot: Slot, hash: u32) {
+        self.prepend(self.bucket(hash), Link::new(slot, tag(hash)));
+    }
+
+    fn prepend(&mut self, bucket: u32, link: Link) {
+        self.entries[link.slot().0].chain = std::mem::replace(&mut self.buckets[bucket], link);
     }
 
     fn unlink(&mut self, slot: Slot) {
@@ -280,19 +328,25 @@ impl Slots {
     /// One bucket more: it gets its share of the bucket that had them so far.
     fn split(&mut self) {
         let new = self.buckets.count();
-        let old = new & !(1 << new.ilog2());
+        let bit = new.ilog2();
+        let old = new & !(1 << bit);
         let mut link = std::mem::replace(&mut self.buckets[old], Link::END);
         self.buckets.push(Link::END);
         while !link.is_end() {
-            let rest = self.entries[link.slot().0].chain;
-            self.link(link.slot());
+            let entry = &self.entries[link.slot().0];
+            let rest = entry.chain;
+            let is_new = match KEPT.contains(&bit) {
+                true => entry.hash_bit(bit),
+                false => self.hash(self.node(link.slot()).path_bytes()) >> bit & 1 != 0,
+            };
+            self.prepend(if is_new { new } else { old }, link);
             link = rest;
         }
     }
 }
 
-fn tag(hash: u64) -> u32 {
-    (hash >> (64 - (32 - SLOT_BITS))) as u32
+fn tag(hash: u32) -> u32 {
+    hash >> SLOT_BITS
 }
 
 #[cfg(test)]
@@ -312,17 +366,18 @@ mod tests {
     fn every_path_is_found_while_buckets_split_and_nodes_go() {
         let mut slots = Slots::new(7);
         let mut places = Vec::new();
-        for index in 0..10_000 {
+        let count = 3 << (KEPT_FROM + BITS_BESIDE); // so many that bits of both halves were asked for
+        for index in 0..count {
             places.push(slots.insert(node(index)));
         }
-        for index in (0..10_000).step_by(3) {
+        for index in (0..count).step_by(3) {
             assert_eq!(slots.remove(places[index]).path(), format!("/n{index}"));
         }
         for (index, place) in places.iter().enumerate() {
             assert_eq!(find(&slots, index), (index % 3 != 0).then_some(*place), "{index}");
         }
         assert_eq!(slots.count() as usize, slots.nodes().count());
-        assert_eq!(find(&slots, 10_000), None);
+        assert_eq!(find(&slots, count), None);
     }
 
     #[test]
