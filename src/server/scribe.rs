@@ -55,7 +55,7 @@ const ORDERS_MAX: usize = 4096;
 const OVERFLOW_MAX: usize = 64 * 1024;
 /// The scribe is woken after so many transactions; before, it looks by itself now and then. What waits for it holds
 /// memory, and a wake-up costs a system call.
-const WAKE_AFTER: usize = 2048;
+const WAKE_AFTER: usize = 512;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 impl Handle {
