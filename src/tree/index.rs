@@ -134,6 +134,11 @@ impl Tree {
         self.slots.find(path)
     }
 
+    /// True if the node of this path is in this slot; any slot may be asked about.
+    pub fn is_at(&self, slot: Slot, path: &[u8]) -> bool {
+        self.slots.get(slot).is_some_and(|node| node.path_bytes() == path)
+    }
+
     /// The node in a slot in use.
     pub fn at(&self, slot: Slot) -> &Node {
         self.slots.node(slot)
@@ -325,7 +330,7 @@ impl Tree {
     /// Adds a node from a snapshot, where parents come first. `near` is where the last one's parent was found.
     pub fn load(&mut self, node: Node, near: &mut Slot) -> Result<Slot, LoadError> {
         let is_root = node.path_bytes() == b"/";
-        if !is_root && near.some().is_none_or(|slot| self.at(slot).path_bytes() != node.parent_bytes()) {
+        if !is_root && !self.is_at(*near, node.parent_bytes()) {
             *near = self.slots.find(node.parent_bytes()).ok_or(LoadError::NoParent)?;
         }
         if self.slots.find(node.path_bytes()).is_some() {

@@ -53,8 +53,10 @@ fn is_refused(char: char) -> bool {
 /// What create and delete check before they look at the tree: the parent's path ("" is the root), None unless `path`
 /// has a slash and no NUL.
 pub fn parent_of_unchecked(path: &str) -> Option<&str> {
-    let slash = path.rfind('/')?;
-    (!path.as_bytes().contains(&0)).then_some(&path[..slash])
+    let bytes = path.as_bytes();
+    let slash = bytes.iter().rposition(|byte| *byte == b'/')?;
+    let has_nul = bytes.iter().fold(false, |any, byte| any | (*byte == 0));
+    (!has_nul).then(|| &path[..slash])
 }
 
 /// The nodes that exist from the start and cannot be deleted.

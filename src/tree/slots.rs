@@ -168,6 +168,11 @@ impl Slots {
         self.entries[slot.0].node.as_ref().expect("the slot has a node")
     }
 
+    /// The node in a slot, if there is such a slot and it is in use.
+    pub fn get(&self, slot: Slot) -> Option<&Node> {
+        if slot.0 < self.entries.count() { self.entries[slot.0].node.as_ref() } else { None }
+    }
+
     /// Everything else about a slot in use.
     pub fn entry(&self, slot: Slot) -> &Entry {
         &self.entries[slot.0]
@@ -223,9 +228,7 @@ impl Slots {
 
     /// The same for places; some may not be in use yet.
     pub fn look_ahead_of(&self, slots: impl Iterator<Item = Slot>) {
-        let records = slots
-            .filter(|slot| slot.0 < self.entries.count())
-            .filter_map(|slot| self.entries[slot.0].node.as_ref());
+        let records = slots.filter_map(|slot| self.get(slot));
         std::hint::black_box(records.fold(0, |touched, node| touched ^ node.touch()));
     }
 

@@ -405,15 +405,20 @@ impl Store {
         let mut below = Vec::new();
         self.tree.walk(slot, |slot, _| below.push(slot));
         // Parents come before children, the node itself first.
+        let mut near = Slot::NONE;
         for slot in below.drain(1..).rev() {
-            let parent = self.parent_of(slot);
+            let parent = self.parent_of(slot, &mut near);
             self.delete_leaf(zxid, slot, parent, effects, undo);
         }
     }
 
-    fn parent_of(&self, slot: Slot) -> Slot {
-        let parent = self.tree.find_bytes(self.tree.at(slot).parent_bytes());
-        parent.expect("a parent is in the tree")
+    /// The slot of a node's parent; `near` is where one was found last, and is told where this one was.
+    fn parent_of(&self, slot: Slot, near: &mut Slot) -> Slot {
+        let path = self.tree.at(slot).parent_bytes();
+        if !self.tree.is_at(*near, path) {
+            *near = self.tree.find_bytes(path).expect("a parent is in the tree");
+        }
+        *near
     }
 
     fn delete_leaf(&mut self, zxid: Zxid, slot: Slot, parent: Slot, effects: &mut Effects, undo: &mut Undo) {
@@ -442,25 +447,33 @@ impl Store {
         effects: &mut Effects,
         undo: &mut Undo,
     ) {
+        let mut near = Slot::NONE;
         for path in paths {
-            self.delete_owned(header.zxid, path.as_ref(), effects, undo);
+            self.delete_owned(header.zxid, path.as_ref(), &mut near, effects, undo);
         }
         let left: Vec<String> =
             self.tree.ephemerals(header.session).map(|node| node.path().to_string()).collect();
         for path in left {
-            self.delete_owned(header.zxid, &path, effects, undo);
+            self.delete_owned(header.zxid, &path, &mut near, effects, undo);
         }
     }
 
     /// A listed node may be gone already. One with children only exists where TTL nodes are taken for ephemerals
     /// because extended types are switched off; what is below it could not be reached any more and goes, too.
-    fn delete_owned(&mut self, zxid: Zxid, path: &str, effects: &mut Effects, undo: &mut Undo) {
+    fn delete_owned(
+        &mut self,
+        zxid: Zxid,
+        path: &str,
+        near: &mut Slot,
+        effects: &mut Effects,
+        undo: &mut Undo,
+    ) {
         match self.tree.find(path) {
             Some((slot, node)) if node.path_bytes() != b"/" => {
                 if self.tree.child_stat(slot).count > 0 {
                     self.delete_below(zxid, slot, effects, undo);
                 }
-                self.delete_leaf(zxid, slot, self.parent_of(slot), effects, undo);
+                self.delete_leaf(zxid, slot, self.parent_of(slot, near), effects, undo);
             }
             Some(_) => {}
             None => self.delete_missing(zxid, path, effects, undo),
@@ -624,7 +637,7 @@ impl Store {
     }
 
     fn intern(&mut self, acl: &[Acl], effects: &mut Effects, undo: &mut Undo) -> AclId {
-        if is_open(acl) {
+        if Acl::is_open(acl) {
             return AclId::OPEN;
         }
         if let Some(id) = self.interned.get(acl)
@@ -748,10 +761,6 @@ fn limited_by(node: &Node) -> Option<&str> {
         Some(QuotaNode::Limits(path)) => Some(path),
         _ => None,
     }
-}
-
-fn is_open(acl: &[Acl]) -> bool {
-    matches!(acl, [only] if only.perms == 31 && only.scheme == "world" && only.id == "anyone")
 }
 
 const INTERNED_SLACK: usize = 1024;

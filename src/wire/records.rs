@@ -255,6 +255,11 @@ impl Acl {
         vec![Acl { perms: super::codes::perms::ALL, scheme: "world".into(), id: "anyone".into() }]
     }
 
+    /// True for that list.
+    pub fn is_open(acls: &[Acl]) -> bool {
+        matches!(acls, [only] if only.perms == super::codes::perms::ALL && only.scheme == "world" && only.id == "anyone")
+    }
+
     /// The same list, there for good.
     pub fn open_list() -> &'static [Acl] {
         static OPEN: LazyLock<Vec<Acl>> = LazyLock::new(Acl::open);
@@ -274,20 +279,33 @@ pub struct RawAcl<'a> {
 }
 
 /// Reads a vector of ACLs; None is jute's null.
-pub fn decode_raw_acls<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<RawAcl<'a>>>, DecodeError> {
+pub fn decode_raw_acls<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, [RawAcl<'a>]>>, DecodeError> {
+    if reader.rest().starts_with(OPEN_LIST) {
+        reader.take(OPEN_LIST.len())?;
+        return Ok(Some(Cow::Borrowed(&RAW_OPEN_LIST)));
+    }
     let Some(count) = reader.count()? else { return Ok(None) };
     let mut acls = Vec::with_capacity(count.min(reader.remaining() / 12));
     for _ in 0..count {
         acls.push(RawAcl { perms: reader.int()?, scheme: reader.ustring()?, id: reader.ustring()? });
     }
-    Ok(Some(acls))
+    Ok(Some(Cow::Owned(acls)))
 }
+
+/// The list that nearly every create carries, and its record.
+static RAW_OPEN_LIST: [RawAcl<'static>; 1] = [RawAcl {
+    perms: super::codes::perms::ALL,
+    scheme: Some(Cow::Borrowed("world")),
+    id: Some(Cow::Borrowed("anyone")),
+}];
+const OPEN_LIST: &[u8] = b"\0\0\0\x01\0\0\0\x1f\0\0\0\x05world\0\0\0\x06anyone";
 
 /// Reads a vector of ACLs as stored in transactions and snapshots; null reads as empty.
 pub fn decode_acls(reader: &mut Reader<'_>) -> Result<Vec<Acl>, DecodeError> {
     let raw = decode_raw_acls(reader)?.unwrap_or_default();
     let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
     Ok(raw
+        .into_owned()
         .into_iter()
         .map(|acl| Acl { perms: acl.perms, scheme: owned(acl.scheme), id: owned(acl.id) })
         .collect())
@@ -295,6 +313,9 @@ pub fn decode_acls(reader: &mut Reader<'_>) -> Result<Vec<Acl>, DecodeError> {
 
 /// Appends a vector of ACLs.
 pub fn encode_acls(out: &mut Vec<u8>, acls: &[Acl]) {
+    if Acl::is_open(acls) {
+        return out.extend_from_slice(OPEN_LIST);
+    }
     Writer::new(out).int(acls.len() as i32);
     for acl in acls {
         let mut writer = Writer::new(out);

@@ -34,7 +34,7 @@ pub enum Request<'a> {
     },
     SetAcl {
         path: Cow<'a, str>,
-        acl: Option<Vec<RawAcl<'a>>>,
+        acl: Option<Cow<'a, [RawAcl<'a>]>>,
         version: i32,
     },
     /// getChildren and getChildren2 (`with_stat`).
@@ -109,7 +109,7 @@ pub struct CreateRequest<'a> {
     /// None is null, which is not empty.
     pub data: Option<&'a [u8]>,
     /// None is null.
-    pub acl: Option<Vec<RawAcl<'a>>>,
+    pub acl: Option<Cow<'a, [RawAcl<'a>]>>,
     /// `CreateMode`, not yet checked.
     pub flags: i32,
     /// Only with `Op::CreateTtl`.
