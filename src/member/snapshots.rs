@@ -14,7 +14,7 @@ pub(super) struct Snapshots {
     txns_limit: u64,
     bytes_limit: u64,
     txns_max: u64,
-    /// A snapshot is worth its while only after so much log: half of what it will hold. Off where `snapCount` is set.
+    /// A snapshot is worth its while only after as much log as it will hold. Off where `snapCount` is set.
     is_proportional: bool,
     /// 0 is without a limit.
     bytes_max: u64,
@@ -71,12 +71,12 @@ impl Snapshots {
     /// A transaction was appended; the data now has so many bytes. True: it is the last one before a snapshot.
     ///
     /// Writing a snapshot costs what the data is large, whatever has changed. Without a limit that somebody has set, the
-    /// log may therefore grow to half of the data: the next start reads half as much again, and a server with much data
+    /// log may therefore grow to as much as the data: the next start reads twice as much at most, and a server with much data
     /// and many writes does not spend its disk on snapshots.
     pub fn on_txn(&mut self, bytes: usize, data_bytes: u64) -> bool {
         self.txns += 1;
         self.bytes += bytes as u64;
-        let enough = self.txns > self.txns_limit && (!self.is_proportional || self.bytes >= data_bytes / 2);
+        let enough = self.txns > self.txns_limit && (!self.is_proportional || self.bytes >= data_bytes);
         if !enough && self.bytes <= self.bytes_limit {
             return false;
         }

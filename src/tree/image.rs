@@ -176,7 +176,13 @@ fn put_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) ->
         })?;
     }
     let mut stack: Vec<Slot> = tree.root().into_iter().collect();
+    let mut ahead = 0;
     while let Some(slot) = stack.pop() {
+        if ahead == 0 {
+            ahead = LOOK_AHEAD;
+            tree.look_ahead_at(stack.iter().rev().take(LOOK_AHEAD).copied());
+        }
+        ahead -= 1;
         write_node(tree, slot, out)?;
         stack.extend(tree.children(slot).map(|(child, _)| child));
     }

@@ -288,8 +288,13 @@ impl Tree {
 
     /// The same for the nodes that the effects of a batch change, where it pays.
     pub fn look_ahead_of<'a>(&self, effects: impl Iterator<Item = &'a Effect>) {
+        self.look_ahead_at(effects.filter_map(Effect::changed));
+    }
+
+    /// The same for the nodes in these slots.
+    pub fn look_ahead_at(&self, slots: impl Iterator<Item = Slot>) {
         if self.is_large() {
-            self.slots.look_ahead_of(effects.filter_map(Effect::changed));
+            self.slots.look_ahead_of(slots);
         }
     }
 
