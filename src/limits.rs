@@ -43,7 +43,7 @@ pub const CHILD_LISTS_MAX: usize = 400;
 pub const CHILD_LISTS_BYTES_MAX: usize = 4 << 20;
 
 /// Sends started for one fan-out before other inputs get their turn.
-pub const FAN_OUT_SLICE: usize = 256;
+pub const FAN_OUT_SLICE: usize = 128;
 
 const _: () = assert!(LOG_FRAME_BYTES_MAX.is_multiple_of(LOG_BLOCK));
 const _: () = assert!(LOG_SEGMENT_BYTES as usize >= 4 * LOG_FRAME_BYTES_MAX);

@@ -187,7 +187,9 @@ impl Core {
             || self.shard.as_ref().is_some_and(Shard::has_work)
             || self.overflow.iter().any(|queue| !queue.is_empty())
             || self.seat.as_ref().is_some_and(|seat| {
-                seat.member.holds_back() || !seat.waiting.is_empty() && seat.is_accepting()
+                // What an idle turn did not send has no room to go to; the scribe or a completed write will wake this core.
+                let comes_back = seat.member.holds_back() && !self.is_idle;
+                comes_back || !seat.waiting.is_empty() && seat.is_accepting()
             });
         if is_busy || !self.receiver.announce_sleep() {
             return Some(Duration::ZERO);

@@ -6,7 +6,7 @@
 
 use super::net::{Conn, REPLY_WAIT_MAX, Session, encode_request, say};
 use super::workload::{Kind, Requests, Shape};
-use crate::io::poller::{Poller, Ready};
+use crate::io::poller::{self, Poller, Ready};
 use crate::wire::{Op, Reader, ReplyHeader};
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
@@ -186,6 +186,8 @@ impl Worker {
         let mut ready = Vec::new();
         if self.interval_ns.is_none() {
             (0..self.clients.len()).try_for_each(|client| self.refill(client))?;
+        } else {
+            poller::set_precise_timers().map_err(say("ask for precise timers"))?;
         }
         let mut last_reply_ns = 0;
         while !self.is_done() {
@@ -219,11 +221,13 @@ impl Worker {
             && self.clients.iter().all(|client| client.pending.is_empty())
     }
 
-    /// Closed loop sleeps until something comes. Open loop polls when the next request is due within a timer tick.
+    /// Closed loop sleeps until something comes. Open loop sleeps until shortly before the next request is due, then polls: where
+    /// the disk's interrupts come to this CPU, kernel threads that finish the server's writes would wait for milliseconds
+    /// behind a thread that only polls.
     fn wait_time(&self) -> Duration {
         let Some(due_ns) = self.due_ns() else { return IDLE_WAIT };
         let wait = Duration::from_nanos(due_ns.saturating_sub(self.now_ns())).min(IDLE_WAIT);
-        if wait < TIMER_TICK || self.left == 0 { Duration::ZERO } else { wait - TIMER_TICK }
+        if self.left == 0 { Duration::ZERO } else { wait.saturating_sub(WAKE_UP) }
     }
 
     /// When the next request of an open loop is due.
@@ -364,8 +368,8 @@ fn send(client: &mut Client, index: usize, requests: &mut Requests, due_ns: u64)
 
 /// How often a waiting thread looks at the time.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
-/// epoll counts in milliseconds.
-const TIMER_TICK: Duration = Duration::from_millis(1);
+/// About how late a sleeping thread wakes up.
+const WAKE_UP: Duration = Duration::from_micros(30);
 
 #[cfg(test)]
 mod tests {
