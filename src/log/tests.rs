@@ -5,7 +5,7 @@ use super::frame::FRAME_HEADER_BYTES;
 use super::*;
 use crate::aligned::AlignedBuffer;
 use crate::ids::{FrameSeq, SegmentId, SessionId, Zxid};
-use crate::limits::LOG_BLOCK;
+use crate::limits::{LOG_BLOCK, LOG_FRAME_BYTES_HELD};
 use crate::prng::Prng;
 use crate::wire::txn::encode_entry;
 use crate::wire::{Txn, TxnHeader};
@@ -296,4 +296,28 @@ fn no_bytes_make_recovery_panic() {
         }
         let _ = recover_all(&mut disk, Zxid(prng.below(40) as i64));
     }
+}
+
+#[test]
+fn a_small_frame_waits_for_company_only_on_a_busy_core_and_behind_a_write() {
+    let mut world = World::new();
+    let flush = |world: &mut World, is_idle| {
+        let mut out = Vec::new();
+        world.writer.flush(is_idle, &mut out);
+        world.carry_out(out);
+        (world.writes.len(), world.writer.is_held_back())
+    };
+    assert!(world.append(100));
+    assert_eq!(flush(&mut world, false), (1, false), "nothing to wait behind");
+    assert!(world.append(100));
+    assert_eq!(flush(&mut world, false), (1, true));
+    assert!(world.append(LOG_FRAME_BYTES_HELD));
+    assert_eq!(flush(&mut world, false), (2, false), "large enough");
+    assert!(world.append(100));
+    assert_eq!(flush(&mut world, false), (2, true));
+    assert_eq!(flush(&mut world, true), (3, false), "the core has nothing else to do");
+    assert!(world.append(100));
+    assert_eq!(flush(&mut world, false), (3, true));
+    (0..3).for_each(|_| world.complete(0));
+    assert_eq!(flush(&mut world, false), (1, false), "the writes before it are done");
 }
