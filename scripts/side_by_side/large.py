@@ -22,6 +22,8 @@ class Scenario:
 
     def __init__(self, name, run, cases, full_only=False):
         self.name, self.run, self.cases, self.full_only = name, run, cases, full_only
+        for case in cases:
+            case.in_scenario = True
 
 
 class Sizes:

@@ -44,7 +44,11 @@ class Case:
     def __init__(self, name, args, kind=None, limit=True, timed=True, fresh=False, full_only=False, rounds=None, targets=()):
         self.name, self.what, self.args, self.kind = name, args, args.split(), kind
         self.limit, self.timed, self.fresh, self.full_only, self.rounds = limit, timed, fresh, full_only, rounds
-        self.targets = targets
+        self.targets, self.in_scenario = targets, False
+
+    def label(self, server):
+        """In the plots, where the ends of a growth pair stand beside the single workload of the same shape."""
+        return f"{server}, {self.name}" if self.in_scenario else server
 
 
 class Target:
@@ -211,7 +215,8 @@ def write_results(session, cases, folder):
             run = session.results.median_run(case.name, server)
             if run:
                 path = folder / f"{case.name}.{server}.json"
-                path.write_text(json.dumps({key: run[key] for key in run if key not in ("case", "server")}, indent=1) + "\n")
+                kept = {key: run[key] for key in run if key not in ("case", "server")} | {"label": case.label(server)}
+                path.write_text(json.dumps(kept, indent=1) + "\n")
                 medians.append(str(path))
     if medians:
         subprocess.run([str(session.binary), "bench", "report", *medians, "-o", str(folder / "report.html")],
