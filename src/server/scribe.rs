@@ -54,7 +54,7 @@ const ORDERS_MAX: usize = 4096;
 /// batches, and what waits for it is memory.
 const OVERFLOW_MAX: usize = 64 * 1024;
 /// The scribe is woken after so many transactions; before, it looks by itself now and then. What waits for it holds
-/// memory, and a wake-up costs a system call.
+/// memory and leaves the cache, and a wake-up costs a system call.
 const WAKE_AFTER: usize = 512;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
