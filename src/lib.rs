@@ -15,6 +15,7 @@ pub mod member;
 pub mod mesh;
 pub mod metrics;
 pub mod prng;
+pub mod send_buffer;
 pub mod server;
 pub mod shard;
 pub mod sim;

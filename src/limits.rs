@@ -9,14 +9,48 @@ pub const SHARDS_MAX: usize = 64;
 /// Messages one core may queue for another.
 pub const MESH_QUEUE_MAX: usize = 4096;
 
+/// Reads of one connection that may stand before a write of it.
+pub const READS_BEFORE_WRITE_MAX: usize = 64;
 /// Requests of one connection waiting for a reply before its socket is no longer read.
 pub const CONN_PENDING_MAX: usize = 4096;
-/// Bytes of requests of one connection held behind its own unfinished write before its socket is no longer read.
+/// Bytes of one connection's unanswered requests before its socket is no longer read.
 pub const CONN_PENDING_BYTES_MAX: usize = 4 << 20;
+/// `ringkeeper.inputBytesMax`: bytes of requests not yet whole or not yet answered, over all shards. A shard whose share is
+/// used up reads no more from connections that hold more than `CONN_INPUT_BYTES_SMALL` of it.
+pub const INPUT_BYTES_MAX: usize = 256 << 20;
+/// A connection may hold so much whatever the others do.
+pub const CONN_INPUT_BYTES_SMALL: usize = 16 << 10;
+/// A shard's share allows for so many of the largest requests at least.
+pub const LARGEST_REQUESTS_AT_ONCE: usize = 8;
+/// What a connection takes beside its requests and replies.
+pub const CONN_BYTES: usize = 4 << 10;
 /// Reply bytes queued for one connection before its requests are no longer read.
 pub const CONN_OUT_BYTES_SOFT_MAX: usize = 1 << 20;
-/// Reply and event bytes queued for one connection before it is closed: the client does not read.
-pub const CONN_OUT_BYTES_HARD_MAX: usize = 64 << 20;
+/// Event bytes that wait behind what is being sent to one connection before it is closed: the client does not read.
+pub const CONN_EVENT_BYTES_MAX: usize = 64 << 20;
+/// `ringkeeper.replyBytesMax`: bytes of one reply; a read that would need more gets an error. Clients are limited by
+/// their own jute.maxbuffer; a list of 5,000,000 children still fits.
+pub const REPLY_BYTES_MAX: usize = 128 << 20;
+/// `ringkeeper.outputBytesMax`: bytes of replies and events that wait or are being sent, over all shards. A shard whose
+/// share is used up closes connections, those that hold most events first.
+pub const OUTPUT_BYTES_MAX: usize = 512 << 20;
+/// A shard's share allows for so many of the largest replies at least.
+pub const LARGEST_REPLIES_AT_ONCE: usize = 2;
+/// A shorter event is copied behind what waits already; a longer one is referred to.
+pub const EVENT_SHARED_BYTES_MIN: usize = 256;
+/// Pieces that wait for one connection are put together for one send up to so many bytes.
+pub const SEND_GATHER_BYTES_MAX: usize = 64 << 10;
+/// `ringkeeper.identitiesMax`: identities one connection can have proved.
+pub const IDENTITIES_MAX: usize = 256;
+/// Bytes of all of them.
+pub const IDENTITIES_BYTES_MAX: usize = 64 << 10;
+/// `ringkeeper.watchBytesPerConnectionMax`: what the watches of one connection may take, counted as `WATCH_BYTES` and the
+/// path for each.
+pub const CONN_WATCH_BYTES_MAX: usize = 256 << 20;
+/// `ringkeeper.watchBytesMax`: the same over all connections of all shards.
+pub const WATCH_BYTES_MAX: usize = 1 << 30;
+/// What a watch takes beside its path.
+pub const WATCH_BYTES: usize = 160;
 
 /// Proposed transactions not yet durable before the member takes no further requests.
 pub const OUTSTANDING_TXNS_MAX: usize = 16 * 1024;
@@ -47,6 +81,9 @@ pub const FAN_OUT_SLICE: usize = 128;
 
 const _: () = assert!(LOG_FRAME_BYTES_MAX.is_multiple_of(LOG_BLOCK));
 const _: () = assert!(LOG_SEGMENT_BYTES as usize >= 4 * LOG_FRAME_BYTES_MAX);
-const _: () = assert!(CONN_OUT_BYTES_SOFT_MAX < CONN_OUT_BYTES_HARD_MAX);
+const _: () = assert!(CONN_OUT_BYTES_SOFT_MAX < REPLY_BYTES_MAX && REPLY_BYTES_MAX < i32::MAX as usize);
+const _: () = assert!(CONN_EVENT_BYTES_MAX + LARGEST_REPLIES_AT_ONCE * REPLY_BYTES_MAX <= OUTPUT_BYTES_MAX);
+const _: () = assert!(EVENT_SHARED_BYTES_MIN < SEND_GATHER_BYTES_MAX);
+const _: () = assert!(CONN_WATCH_BYTES_MAX <= WATCH_BYTES_MAX);
 const _: () = assert!(CONN_PENDING_BYTES_MAX >= 2 * JUTE_MAX_BUFFER);
 const _: () = assert!(OUTSTANDING_BYTES_MAX >= 4 * JUTE_MAX_BUFFER);

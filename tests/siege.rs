@@ -102,7 +102,8 @@ impl Crowd {
         let latencies = Arc::new(std::sync::Mutex::new(Histogram::new(3).expect("three digits")));
         let threads = (0..HEALTHY_CLIENTS)
             .map(|index| {
-                let (stop, rounds, latencies) = (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&latencies));
+                let (stop, rounds, latencies) =
+                    (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&latencies));
                 std::thread::spawn(move || healthy(port, index, &stop, &rounds, &latencies))
             })
             .collect();
@@ -140,7 +141,9 @@ fn healthy(
     let mut acknowledged = 0;
     for value in 1.. {
         let start = Instant::now();
-        let Some(reply) = client.try_call(5, &set_body(&path, value.to_string().as_bytes(), -1)) else { break };
+        let Some(reply) = client.try_call(5, &set_body(&path, value.to_string().as_bytes(), -1)) else {
+            break;
+        };
         assert_eq!(reply.err, 0);
         let set_us = start.elapsed().as_micros() as u64;
         acknowledged = value;
@@ -262,7 +265,8 @@ fn frame(xid: i32, op: i32, body: &[u8]) -> Vec<u8> {
 
 fn many_reads_in_one(port: u16, _: u64, _: &AtomicBool) -> Option<u64> {
     let mut client = client(port)?;
-    let read = [&4i32.to_be_bytes()[..], &[0], &(-1i32).to_be_bytes(), &get_body("/siege/large", false)].concat();
+    let read =
+        [&4i32.to_be_bytes()[..], &[0], &(-1i32).to_be_bytes(), &get_body("/siege/large", false)].concat();
     let end = [&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()].concat();
     client.stream.write_all(&frame(1, 22, &[read.repeat(3000), end].concat())).ok()?;
     let mut length = [0; 4];
@@ -361,7 +365,8 @@ fn flipped_requests(port: u16, seed: u64, _: &AtomicBool) -> Option<u64> {
 
 fn other_protocols(port: u16, seed: u64, _: &AtomicBool) -> Option<u64> {
     let hello = [&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc][..], &[0x55; 512]].concat();
-    let all = [b"GET / HTTP/1.0\r\n\r\n".to_vec(), hello, b"SSH-2.0-x\r\n".to_vec(), vec![0x7f, 0xff, 0xff, 0xff]];
+    let all =
+        [b"GET / HTTP/1.0\r\n\r\n".to_vec(), hello, b"SSH-2.0-x\r\n".to_vec(), vec![0x7f, 0xff, 0xff, 0xff]];
     for _ in 0..50 {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -372,7 +377,8 @@ fn other_protocols(port: u16, seed: u64, _: &AtomicBool) -> Option<u64> {
 }
 
 fn silent_connections(port: u16, _: u64, stop: &AtomicBool) -> Option<u64> {
-    let held: Vec<TcpStream> = (0..200).filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok()).collect();
+    let held: Vec<TcpStream> =
+        (0..200).filter_map(|_| TcpStream::connect(("127.0.0.1", port)).ok()).collect();
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(2) && !stop.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(50));

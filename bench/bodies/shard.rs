@@ -66,10 +66,10 @@ impl Harness {
                 return bytes;
             }
             for output in outputs {
-                if let ShardOutput::Send { conn, mut buffer } = output {
+                if let ShardOutput::Send { conn, buffer } = output {
                     bytes += buffer.len();
-                    buffer.clear();
-                    self.shard.step(NOW, ShardInput::Sent { conn, buffer }, &mut self.out);
+                    let spare = buffer.into_spare();
+                    self.shard.step(NOW, ShardInput::Sent { conn, spare }, &mut self.out);
                 }
             }
         }

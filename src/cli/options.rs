@@ -6,6 +6,7 @@ use crate::limits;
 use crate::member::MemberSettings;
 use crate::server::ServerOptions;
 use crate::shard::ShardSettings;
+use crate::shard::watches::Bounds;
 use crate::tree::OwnerRules;
 use crate::tree::image::ImageOptions;
 use crate::tree::permission::DigestSettings;
@@ -93,6 +94,13 @@ fn shard(config: &Config) -> ShardSettings {
         sessionless_timeout_ms: server.sessionless_timeout_ms,
         enforced_schemes: server.enforce_auth.then(|| server.enforce_auth_schemes.clone()),
         outstanding_max: server.global_outstanding_limit as usize,
+        input_bytes_max: server.input_bytes_max as usize,
+        reply_bytes_max: server.reply_bytes_max as usize,
+        output_bytes_max: server.output_bytes_max as usize,
+        watch_bounds: Bounds {
+            conn_bytes_max: server.conn_watch_bytes_max as usize,
+            bytes_max: server.watch_bytes_max as usize,
+        },
         environment: environment(),
     }
 }

@@ -39,6 +39,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         for (key, value) in config.effective() {
             println!("{key}={value}");
         }
+        let parts = options::of(&config).memory_bound();
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        println!("# at most {} MiB beside the data:", mib(parts.iter().map(|(_, bytes)| bytes).sum()));
+        for (what, bytes) in parts {
+            println!("#   {} MiB for {what}", mib(bytes));
+        }
         return ExitCode::SUCCESS;
     }
     match crate::server::run(options::of(&config)) {

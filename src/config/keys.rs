@@ -301,6 +301,13 @@ static SETTINGS: &[Setting] = &[
         NOT_WRITTEN
     ),
     field!("audit.enable", server.audit_enabled, value::boolean, NOT_WRITTEN),
+    field!("ringkeeper.inputBytesMax", server.input_bytes_max, |text| value::integer(text, 1 << 20, LONG)),
+    field!("ringkeeper.replyBytesMax", server.reply_bytes_max, |text| value::integer(text, 1 << 20, INT)),
+    field!("ringkeeper.outputBytesMax", server.output_bytes_max, |text| value::integer(text, 1 << 20, LONG)),
+    field!("ringkeeper.watchBytesPerConnectionMax", server.conn_watch_bytes_max, |text| {
+        value::integer(text, 1 << 10, LONG)
+    }),
+    field!("ringkeeper.watchBytesMax", server.watch_bytes_max, |text| value::integer(text, 1 << 20, LONG)),
     field!("ringkeeper.shards", shards, value::shards),
     field!("ringkeeper.io", io, value::io_choice),
     field!("ringkeeper.pin", pin, value::pin),

@@ -158,6 +158,16 @@ pub struct ServerSettings {
     pub large_request_max_bytes: u64,
     /// `audit.enable`.
     pub audit_enabled: bool,
+    /// `ringkeeper.inputBytesMax`, bytes of all requests not yet whole or not yet answered.
+    pub input_bytes_max: u64,
+    /// `ringkeeper.replyBytesMax`, bytes of one reply.
+    pub reply_bytes_max: u64,
+    /// `ringkeeper.outputBytesMax`, bytes of all replies and events that wait or are being sent.
+    pub output_bytes_max: u64,
+    /// `ringkeeper.watchBytesPerConnectionMax`.
+    pub conn_watch_bytes_max: u64,
+    /// `ringkeeper.watchBytesMax`.
+    pub watch_bytes_max: u64,
 }
 
 /// How many shards to run.
@@ -263,6 +273,11 @@ impl Default for ServerSettings {
             large_request_threshold: -1,
             large_request_max_bytes: 100 << 20,
             audit_enabled: false,
+            input_bytes_max: limits::INPUT_BYTES_MAX as u64,
+            reply_bytes_max: limits::REPLY_BYTES_MAX as u64,
+            output_bytes_max: limits::OUTPUT_BYTES_MAX as u64,
+            conn_watch_bytes_max: limits::CONN_WATCH_BYTES_MAX as u64,
+            watch_bytes_max: limits::WATCH_BYTES_MAX as u64,
         }
     }
 }

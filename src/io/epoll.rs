@@ -4,7 +4,7 @@
 use super::disk::write_durable;
 use super::patience::{AcceptPause, Lingering, shorten};
 use super::sys::{EventFd, check, prepare_socket, shutdown};
-use super::{AlignedBuffer, Backend, Durability, Event, Waker};
+use super::{AlignedBuffer, Backend, Durability, Event, SendBuffer, Waker};
 use crate::ids::ConnId;
 use std::collections::VecDeque;
 use std::io;
@@ -41,7 +41,7 @@ pub struct Epoll {
 struct Slot {
     generation: u32,
     socket: Option<OwnedFd>,
-    sending: Option<(Vec<u8>, usize)>,
+    sending: Option<(SendBuffer, usize)>,
     wants_input: bool,
     /// Closed for its user; the slot is free once the send in flight has ended.
     is_closing: bool,
@@ -139,9 +139,8 @@ impl Epoll {
         if slot.is_closing {
             return self.release(index);
         }
-        if let Some((mut buffer, _)) = slot.sending.take() {
-            buffer.clear();
-            self.sent.push((conn, buffer));
+        if let Some((buffer, _)) = slot.sending.take() {
+            self.sent.push((conn, buffer.into_spare()));
         }
         self.update_interest(index);
     }
@@ -242,9 +241,9 @@ impl Epoll {
             }
         }
         let mut sent = std::mem::take(&mut self.sent);
-        for (conn, buffer) in sent.drain(..) {
+        for (conn, spare) in sent.drain(..) {
             if self.slot(conn).is_some() {
-                sink(Event::Sent { conn, buffer });
+                sink(Event::Sent { conn, spare });
             }
         }
         self.sent = sent;
@@ -288,7 +287,7 @@ impl Backend for Epoll {
         Ok(self.id(index))
     }
 
-    fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
+    fn send(&mut self, conn: ConnId, buffer: SendBuffer) {
         let Some(slot) = self.slot(conn) else { return };
         assert!(slot.sending.is_none(), "one send per connection is in flight at most");
         slot.sending = Some((buffer, 0));

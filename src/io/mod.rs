@@ -26,6 +26,7 @@ pub mod uring;
 
 pub use crate::aligned::AlignedBuffer;
 use crate::ids::ConnId;
+pub use crate::send_buffer::SendBuffer;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ pub enum Event<'a> {
     Accepted { listener: usize, socket: OwnedFd, peer: SocketAddr },
     /// Bytes arrived.
     Received { conn: ConnId, bytes: &'a [u8] },
-    /// The one send in flight of this connection is done; the buffer comes back (cleared) for reuse.
-    Sent { conn: ConnId, buffer: Vec<u8> },
+    /// The one send in flight of this connection is done; `spare` is its memory, empty.
+    Sent { conn: ConnId, spare: Vec<u8> },
     /// The peer sends nothing more, but may still read. The connection lives on until `close`.
     Ended { conn: ConnId },
     /// The peer is gone (an error). The connection is already released; its id is dead.
@@ -59,7 +60,7 @@ pub trait Backend {
     fn adopt(&mut self, socket: OwnedFd) -> std::io::Result<ConnId>;
     /// Sends all of `buffer`; partial sends are continued inside. Exactly one `Sent` or `Closed` follows.
     /// Panics if a send of this connection is in flight.
-    fn send(&mut self, conn: ConnId, buffer: Vec<u8>);
+    fn send(&mut self, conn: ConnId, buffer: SendBuffer);
     /// Stops (`false`) or resumes (`true`) receiving from a connection. Bytes already taken from the kernel may still arrive.
     fn receive(&mut self, conn: ConnId, on: bool);
     /// Closes a connection once the send in flight (if any) is done, or by force if the peer does not read it within

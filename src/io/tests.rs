@@ -31,7 +31,7 @@ impl Net {
         let result = backend.turn(wait, &mut |event| match event {
             Event::Accepted { socket, .. } => accepted.push(socket),
             Event::Received { conn, bytes } => received.entry(conn).or_default().extend_from_slice(bytes),
-            Event::Sent { conn, buffer } => sent.push((conn, buffer)),
+            Event::Sent { conn, spare } => sent.push((conn, spare)),
             Event::Ended { conn } => ended.push(conn),
             Event::Closed { conn } => closed.push(conn),
             Event::WriteDone { token, result, .. } => written.push((token, result)),
@@ -84,7 +84,7 @@ impl Net {
         for (conn, bytes) in &mut self.received {
             if !bytes.is_empty() && !busy.contains_key(conn) {
                 busy.insert(*conn, ());
-                self.backend.send(*conn, std::mem::take(bytes));
+                self.backend.send(*conn, std::mem::take(bytes).into());
             }
         }
     }
@@ -172,7 +172,7 @@ fn accepts_and_echoes_one_connection(mut net: Net) {
     let socket = net.accepted.remove(0);
     let conn = net.backend.adopt(socket).expect("adopted");
     net.until("received", |net| net.received.get(&conn).is_some_and(|bytes| bytes == b"early"));
-    net.backend.send(conn, b"answer".to_vec());
+    net.backend.send(conn, b"answer".to_vec().into());
     net.until("sent", |net| net.sent.len() == 1);
     assert!(net.sent[0].1.is_empty() && net.sent[0].1.capacity() > 0, "the buffer comes back empty");
     let mut answer = [0; 6];
@@ -224,7 +224,7 @@ fn a_turn_without_waiting_makes_progress(mut net: Net) {
         assert!(Instant::now() < deadline, "turns that do not wait never saw the bytes");
         net.turn(Some(Duration::ZERO));
     }
-    net.backend.send(conn, b"pong".to_vec());
+    net.backend.send(conn, b"pong".to_vec().into());
     while net.sent.is_empty() {
         assert!(Instant::now() < deadline, "turns that do not wait never finished the send");
         net.turn(Some(Duration::ZERO));
@@ -249,7 +249,7 @@ fn read_slowly(mut client: TcpStream) -> std::thread::JoinHandle<Vec<u8>> {
 fn a_large_send_reaches_a_slow_reader(mut net: Net) {
     let (conn, client) = net.connect();
     let expected = pattern(16 << 20);
-    net.backend.send(conn, expected.clone());
+    net.backend.send(conn, expected.clone().into());
     net.turn(Some(Duration::from_millis(5)));
     assert!(net.sent.is_empty(), "so much does not fit into socket buffers");
     let reader = read_slowly(client);
@@ -262,7 +262,7 @@ fn a_large_send_reaches_a_slow_reader(mut net: Net) {
 fn close_waits_for_the_send_in_flight(mut net: Net) {
     let (conn, client) = net.connect();
     let expected = pattern(16 << 20);
-    net.backend.send(conn, expected.clone());
+    net.backend.send(conn, expected.clone().into());
     net.backend.close(conn);
     let reader = read_slowly(client);
     net.drive("everything read, then the end", |_| reader.is_finished(), |_| {});
@@ -272,7 +272,7 @@ fn close_waits_for_the_send_in_flight(mut net: Net) {
 
 fn close_gives_up_on_a_peer_that_does_not_read(mut net: Net) {
     let (conn, mut client) = net.connect();
-    net.backend.send(conn, pattern(32 << 20));
+    net.backend.send(conn, pattern(32 << 20).into());
     net.turn(Some(Duration::from_millis(5)));
     net.backend.close(conn);
     // The peer's writes fail once the connection is really gone; it has not read a byte until then.
@@ -285,7 +285,7 @@ fn close_is_final_and_silent(mut net: Net) {
     client.write_all(b"too late").expect("sent");
     net.backend.close(conn);
     net.backend.close(conn);
-    net.backend.send(conn, b"nobody hears this".to_vec());
+    net.backend.send(conn, b"nobody hears this".to_vec().into());
     net.backend.receive(conn, true);
     net.turn_for(Duration::from_millis(20));
     assert!(net.received.is_empty() && net.sent.is_empty() && net.closed.is_empty());
@@ -294,7 +294,7 @@ fn close_is_final_and_silent(mut net: Net) {
 
 fn the_end_of_a_peer_is_told_once(mut net: Net) {
     let (conn, mut client) = net.connect();
-    net.backend.send(conn, b"hello".to_vec());
+    net.backend.send(conn, b"hello".to_vec().into());
     net.until("sent", |net| !net.sent.is_empty());
     client.write_all(b"bye").expect("sent");
     client.shutdown(Shutdown::Write).expect("shut");
@@ -311,7 +311,7 @@ fn an_answer_reaches_a_peer_that_has_shut_its_side(mut net: Net) {
     client.write_all(b"ruok").expect("sent");
     client.shutdown(Shutdown::Write).expect("shut");
     net.until("ended", |net| net.ended == [conn]);
-    net.backend.send(conn, pattern(8 << 20));
+    net.backend.send(conn, pattern(8 << 20).into());
     net.backend.close(conn);
     let reader = read_slowly(client);
     net.drive("read", |_| reader.is_finished(), |_| {});
@@ -321,7 +321,7 @@ fn an_answer_reaches_a_peer_that_has_shut_its_side(mut net: Net) {
 
 fn a_reset_while_sending_is_told_once(mut net: Net) {
     let (conn, client) = net.connect();
-    net.backend.send(conn, pattern(16 << 20));
+    net.backend.send(conn, pattern(16 << 20).into());
     net.turn(Some(Duration::from_millis(5)));
     // Unread bytes at the close make it a reset.
     drop(client);
@@ -339,11 +339,11 @@ fn a_reused_slot_has_a_new_generation(mut net: Net) {
     let (new, mut new_client) = net.connect();
     assert_eq!(new.slot, old.slot, "slots are reused");
     assert_ne!(new.generation, old.generation);
-    net.backend.send(old, b"stale".to_vec());
+    net.backend.send(old, b"stale".to_vec().into());
     net.backend.close(old);
     new_client.write_all(b"new").expect("sent");
     net.until("received", |net| net.received.contains_key(&new));
-    net.backend.send(new, b"fresh".to_vec());
+    net.backend.send(new, b"fresh".to_vec().into());
     net.until("sent", |net| !net.sent.is_empty());
     let mut answer = [0; 5];
     new_client.read_exact(&mut answer).expect("answered");
@@ -512,7 +512,7 @@ fn stopped_listeners_free_their_port(mut net: Net) {
 fn dropping_frees_the_port_and_ends_connections(mut net: Net) {
     let address = net.listen();
     let (conn, mut client) = net.connect();
-    net.backend.send(conn, pattern(16 << 20));
+    net.backend.send(conn, pattern(16 << 20).into());
     net.turn(Some(Duration::ZERO));
     drop(net);
     TcpListener::bind(address).expect("the port is free at once");

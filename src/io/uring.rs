@@ -9,7 +9,7 @@
 use super::bufring::BufferRing;
 use super::patience::{AcceptPause, Lingering, shorten};
 use super::sys::{EventFd, prepare_socket, shutdown};
-use super::{AlignedBuffer, Backend, Durability, Event, Waker};
+use super::{AlignedBuffer, Backend, Durability, Event, SendBuffer, Waker};
 use crate::ids::ConnId;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::collections::VecDeque;
@@ -50,7 +50,7 @@ struct Slot {
     generation: u32,
     socket: Option<OwnedFd>,
     /// The buffer in flight and how much of it is sent.
-    sending: Option<(Vec<u8>, usize)>,
+    sending: Option<(SendBuffer, usize)>,
     /// A multishot receive is active in the kernel.
     is_armed: bool,
     wants_input: bool,
@@ -387,13 +387,12 @@ impl Uring {
         if !is_done && (result > 0 || is_transient) {
             return self.start_send(index);
         }
-        let Some((mut buffer, _)) = slot.sending.take() else { return };
+        let Some((buffer, _)) = slot.sending.take() else { return };
         if slot.is_closing {
             self.release(index);
         } else if is_done {
-            buffer.clear();
             let conn = self.id(index);
-            sink(Event::Sent { conn, buffer });
+            sink(Event::Sent { conn, spare: buffer.into_spare() });
         } else {
             self.on_gone(index, sink);
         }
@@ -462,7 +461,7 @@ impl Backend for Uring {
         Ok(self.id(index))
     }
 
-    fn send(&mut self, conn: ConnId, buffer: Vec<u8>) {
+    fn send(&mut self, conn: ConnId, buffer: SendBuffer) {
         let Some(slot) = self.conns.get_mut(conn.slot as usize) else { return };
         if slot.generation != conn.generation || slot.socket.is_none() || slot.is_closing {
             return;

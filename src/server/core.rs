@@ -240,8 +240,8 @@ impl Core {
                     }
                     step_shard(shard, now, ShardInput::Received { conn, bytes }, shard_out);
                 }
-                Event::Sent { conn, buffer } => {
-                    step_shard(shard, now, ShardInput::Sent { conn, buffer }, shard_out);
+                Event::Sent { conn, spare } => {
+                    step_shard(shard, now, ShardInput::Sent { conn, spare }, shard_out);
                 }
                 Event::Ended { conn } => step_shard(shard, now, ShardInput::Ended { conn }, shard_out),
                 Event::Closed { conn } => step_shard(shard, now, ShardInput::Closed { conn }, shard_out),

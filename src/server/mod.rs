@@ -67,6 +67,28 @@ pub struct ServerOptions {
     pub shard: ShardSettings,
 }
 
+impl ServerOptions {
+    /// Bytes that clients can make the server hold beside the data, whatever they do, with the parts of the sum. As many
+    /// connections are assumed as the settings or else the descriptors allow.
+    pub fn memory_bound(&self) -> Vec<(&'static str, usize)> {
+        let cpus = self.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
+        let shards = layout::choose(self.shards, &cpus, self.pin).shards;
+        let descriptors = crate::io::process::raise_open_files() as usize;
+        let limit = self.member.connections_max as usize;
+        let connections = if limit == 0 { descriptors } else { limit.min(descriptors) };
+        let shard = self.shard.clone().share_of(shards);
+        let each = connections.div_ceil(usize::from(shards));
+        let log = crate::limits::LOG_WRITES_IN_FLIGHT_MAX * crate::limits::LOG_FRAME_BYTES_MAX;
+        vec![
+            (
+                "requests, replies, events, watches and connections",
+                usize::from(shards) * shard.bytes_max(each),
+            ),
+            ("writes on their way to the disk", 2 * crate::limits::OUTSTANDING_BYTES_MAX + log),
+        ]
+    }
+}
+
 /// Runs the server until a signal or a failure ends it.
 pub fn run(options: ServerOptions) -> Result<(), String> {
     crate::io::process::avoid_huge_pages();
@@ -123,7 +145,7 @@ impl Process {
         let mut threads = Vec::new();
         for (index, (receiver, event_fd)) in receivers.into_iter().zip(event_fds).enumerate() {
             let shard = layout.shard_on(index).and_then(|id| Some((id, trees.next()?)));
-            let shard_settings = options.shard.clone();
+            let shard_settings = options.shard.clone().share_of(layout.shards);
             let seat = member.take().zip(scribe.take());
             let seat = seat.map(|(member, scribe)| MemberSeat::new(member, scribe, &folders, ports.probe));
             let plan = CorePlan {

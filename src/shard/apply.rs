@@ -2,6 +2,7 @@
 //! so that no reply overtakes the events of the change it reflects.
 
 use super::conn::Phase;
+use super::requests::Held;
 use super::watches::Table;
 use super::{Shard, ShardOutput};
 use crate::ids::{AclId, ConnId, Now, Zxid};
@@ -34,6 +35,11 @@ impl Shard {
         self.tree.look_ahead_of(batch.effects());
         for committed in &batch.txns {
             assert!(committed.zxid > self.tree.applied(), "batches come in zxid order");
+            if let Some((origin, _)) = &committed.answer
+                && origin.shard == self.settings.shard
+            {
+                self.answer_waiting_reads(now, origin.conn, Held::ByNothing, out);
+            }
             for effect in &committed.effects {
                 self.apply(committed.zxid, effect, out);
             }
@@ -100,8 +106,11 @@ impl Shard {
         self.watches.fire(Table::Data, node.path(), &mut told);
         let mut also = Vec::new();
         self.watches.fire(Table::Child, node.path(), &mut also);
-        also.retain(|conn| !told.contains(conn));
-        told.append(&mut also);
+        if !also.is_empty() {
+            told.append(&mut also);
+            told.sort_unstable();
+            told.dedup();
+        }
         self.tell(zxid, EventType::NodeDeleted, node.path(), acl.as_deref(), &told, out);
         self.told = told;
         self.fire(zxid, Table::Child, EventType::NodeChildrenChanged, node.parent(), out);
@@ -130,9 +139,13 @@ impl Shard {
         told: &[u32],
         out: &mut Vec<ShardOutput>,
     ) {
+        if told.is_empty() {
+            return;
+        }
         let mut frame = std::mem::take(&mut self.scratch);
         frame.clear();
         encode_event(&mut frame, zxid, event, path);
+        let shared: Arc<[u8]> = Arc::from(&frame[..]);
         for slot in told {
             let Some(conn) = self.conns[*slot as usize].as_deref_mut() else { continue };
             let may_read = self.settings.skip_acl
@@ -141,7 +154,8 @@ impl Shard {
             if !may_read || conn.phase == Phase::Closing {
                 continue;
             }
-            conn.out.extend_from_slice(&frame);
+            conn.out.push_event(&shared);
+            conn.event_bytes += frame.len();
             conn.stats.sent += 1;
             let id = conn.id;
             self.stats.packets_sent += 1;

@@ -1,7 +1,9 @@
 //! One client connection as its shard sees it: what has arrived but is not answered, in order, and what is to be sent.
 
+use super::out::Out;
 use super::stats::ConnStats;
 use crate::ids::{ConnId, Now, SessionId};
+use crate::limits;
 use crate::wire::{Identity, Op};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -32,6 +34,8 @@ pub struct Pending {
     pub at_ms: u64,
     /// None: at the member. Some: a read that waits behind one of those.
     pub body: Option<Box<[u8]>>,
+    /// Of the record, wherever it is.
+    pub bytes: usize,
 }
 
 /// One connection.
@@ -50,24 +54,36 @@ pub struct Conn {
     pub sends_read_only: bool,
     /// What the client has proved to be; starts with its address.
     pub identities: Arc<[Identity]>,
+    /// Bytes of the names in `identities`.
+    pub identity_bytes: usize,
     /// Bytes of a frame not yet whole, or of frames held back.
     pub inbox: Vec<u8>,
-    /// Unanswered requests, oldest first. Invariant: never starts with a read.
+    /// Unanswered requests, oldest first. Starts with a read only while answers before it are being sent.
     pub pending: VecDeque<Pending>,
-    /// Bodies held in `pending`.
+    /// Bytes of the records in `pending`.
     pub pending_bytes: usize,
     /// Writes among `pending`.
     pub writes_pending: usize,
     /// Replies and events not yet handed to the driver.
-    pub out: Vec<u8>,
-    /// A send is in flight.
-    pub is_sending: bool,
+    pub out: Out,
+    /// Of `out`, at most so many bytes are events.
+    pub event_bytes: usize,
+    /// Bytes of the send in flight; None: there is none.
+    pub sending: Option<usize>,
+    /// What the shard's sum counts of this connection: `out` and the send in flight.
+    pub held_bytes: usize,
+    /// Among the shard's connections that wait for writes of others.
+    pub is_throttled: bool,
     /// In one of the shard's queues of connections with something to send.
     pub is_dirty: bool,
     /// Among the sessions of the next touch message.
     pub is_touched: bool,
     /// A four-letter word's text is on its way.
     pub asked_for_text: bool,
+    /// What the shard's sum counts of this connection: `inbox` and `pending_bytes`.
+    pub input_bytes: usize,
+    /// Among the shard's connections that are not read because of that sum.
+    pub is_starved: bool,
     /// Whether the driver reads from the socket.
     pub is_receiving: bool,
     /// Counters for `cons` and `stat`.
@@ -85,41 +101,93 @@ impl Conn {
             session: SessionId::NONE,
             timeout_ms: 0,
             sends_read_only: false,
+            identity_bytes: address.scheme.len() + address.id.len(),
             identities: Arc::new([address]),
             inbox: Vec::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
             writes_pending: 0,
-            out: Vec::new(),
-            is_sending: false,
+            out: Out::default(),
+            event_bytes: 0,
+            sending: None,
+            held_bytes: 0,
+            is_throttled: false,
             is_dirty: false,
             is_touched: false,
             asked_for_text: false,
+            input_bytes: 0,
+            is_starved: false,
             is_receiving: true,
             stats: ConnStats::new(now),
         }
     }
 
     /// Queues a request that the member answers.
-    pub fn push_write(&mut self, xid: i32, op: Op, now: Now) {
+    pub fn push_write(&mut self, xid: i32, op: Op, bytes: usize, now: Now) {
         self.writes_pending += 1;
-        self.pending.push_back(Pending { xid, op: op as i32, at_ms: now.mono_ms, body: None });
+        self.pending_bytes += bytes;
+        self.pending.push_back(Pending { xid, op: op as i32, at_ms: now.mono_ms, body: None, bytes });
     }
 
     /// Queues a read behind this connection's own unanswered write.
     pub fn push_read(&mut self, xid: i32, op: i32, body: &[u8], now: Now) {
         assert!(!self.pending.is_empty(), "a read only waits behind a write");
         self.pending_bytes += body.len();
-        self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body: Some(body.into()) });
+        let bytes = body.len();
+        self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body: Some(body.into()), bytes });
     }
 
     /// The next request to answer.
     pub fn pop_pending(&mut self) -> Option<Pending> {
         let pending = self.pending.pop_front()?;
-        match &pending.body {
-            Some(body) => self.pending_bytes -= body.len(),
-            None => self.writes_pending -= 1,
+        self.pending_bytes -= pending.bytes;
+        if pending.body.is_none() {
+            self.writes_pending -= 1;
         }
         Some(pending)
+    }
+
+    /// The connection has proved these, too; false, and nothing is added, if that is more than it may have.
+    pub fn add_identities(&mut self, found: Vec<Identity>) -> bool {
+        let mut new: Vec<Identity> = Vec::new();
+        for identity in found {
+            if !self.identities.contains(&identity) && !new.contains(&identity) {
+                new.push(identity);
+            }
+        }
+        let bytes: usize = new.iter().map(|identity| identity.scheme.len() + identity.id.len()).sum();
+        if self.identities.len() + new.len() > limits::IDENTITIES_MAX
+            || self.identity_bytes + bytes > limits::IDENTITIES_BYTES_MAX
+        {
+            return false;
+        }
+        self.identity_bytes += bytes;
+        self.identities = self.identities.iter().cloned().chain(new).collect();
+        true
+    }
+
+    /// The sums are those of the parts; `held_bytes` is what is there.
+    pub fn check(&self) {
+        self.out.check();
+        assert_eq!(self.pending_bytes, self.pending.iter().map(|pending| pending.bytes).sum::<usize>());
+        assert_eq!(self.writes_pending, self.pending.iter().filter(|pending| pending.body.is_none()).count());
+        let waits_for_write = self.pending.front().is_none_or(|pending| pending.body.is_none());
+        assert!(
+            waits_for_write
+                || self.phase != Phase::Established
+                || self.sending.is_some()
+                || !self.out.is_empty(),
+            "a read waits for nothing"
+        );
+        assert!(self.identities.len() <= limits::IDENTITIES_MAX);
+        assert_eq!(self.held_bytes, self.out.len() + self.sending.unwrap_or(0));
+        assert!(self.event_bytes <= self.out.len());
+    }
+
+    /// No more requests are taken from it for now.
+    pub fn is_full(&self) -> bool {
+        self.pending.len() >= limits::CONN_PENDING_MAX
+            || self.pending_bytes >= limits::CONN_PENDING_BYTES_MAX
+            || self.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX
     }
 }

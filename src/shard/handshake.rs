@@ -76,8 +76,9 @@ impl Shard {
     /// Sends text and closes.
     pub(super) fn send_text(&mut self, id: ConnId, text: &str) {
         if let Some(conn) = self.conn_mut(id) {
-            conn.out.extend_from_slice(text.as_bytes());
+            conn.out.tail().extend_from_slice(text.as_bytes());
         }
+        self.count_held(id);
         self.close_after_flush(id);
     }
 
@@ -175,14 +176,16 @@ impl Shard {
         let password = if session == SessionId::NONE { [0; 16] } else { password(session) };
         let read_only = conn.sends_read_only.then_some(false);
         let response = ConnectResponse { timeout_ms, session, password, read_only };
-        let start = conn.out.len();
-        conn.out.extend_from_slice(&[0; 4]);
-        response.encode(&mut conn.out);
-        let length = (conn.out.len() - start - 4) as u32;
-        conn.out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+        let out = conn.out.tail();
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        response.encode(out);
+        let length = (out.len() - start - 4) as u32;
+        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
         self.mark_dirty(id, true);
+        self.count_held(id);
     }
 }
 

@@ -9,9 +9,12 @@
 //! Deliberately absent: it decides nothing about sessions or writes (the member does), knows no log and no peers.
 
 mod apply;
+#[cfg(test)]
+mod bounds_tests;
 mod conn;
 mod handshake;
 mod lists;
+mod out;
 mod reads;
 mod requests;
 mod stats;
@@ -23,6 +26,7 @@ use crate::ids::{ConnId, Now, SessionId, ShardId};
 use crate::limits;
 use crate::mesh::{ShardPart, ToMember, ToShard};
 use crate::metrics::ServerStats;
+use crate::send_buffer::SendBuffer;
 use crate::tree::{OwnerRules, Tree};
 use crate::wire::Identity;
 use conn::{Conn, Phase};
@@ -62,6 +66,14 @@ pub struct ShardSettings {
     pub enforced_schemes: Option<Vec<String>>,
     /// Writes in flight before connections that have one are no longer read (`globalOutstandingLimit`).
     pub outstanding_max: usize,
+    /// Bytes of requests not yet whole or not yet answered before large ones are no longer read.
+    pub input_bytes_max: usize,
+    /// Bytes of one reply (`ringkeeper.replyBytesMax`).
+    pub reply_bytes_max: usize,
+    /// Bytes of replies and events that wait or are being sent before the shard closes who holds most of them.
+    pub output_bytes_max: usize,
+    /// What the watches may take.
+    pub watch_bounds: watches::Bounds,
     /// The answer to `envi`.
     pub environment: String,
 }
@@ -82,8 +94,36 @@ impl Default for ShardSettings {
             sessionless_timeout_ms: 60_000,
             enforced_schemes: None,
             outstanding_max: 1000,
+            input_bytes_max: limits::INPUT_BYTES_MAX,
+            reply_bytes_max: limits::REPLY_BYTES_MAX,
+            output_bytes_max: limits::OUTPUT_BYTES_MAX,
+            watch_bounds: watches::Bounds {
+                conn_bytes_max: limits::CONN_WATCH_BYTES_MAX,
+                bytes_max: limits::WATCH_BYTES_MAX,
+            },
             environment: String::new(),
         }
+    }
+}
+
+impl ShardSettings {
+    /// One of so many shards has its share of what is bounded over all of them.
+    pub fn share_of(mut self, shards: u16) -> ShardSettings {
+        let shards = usize::from(shards.max(1));
+        let least = limits::LARGEST_REPLIES_AT_ONCE * self.reply_bytes_max;
+        self.output_bytes_max = (self.output_bytes_max / shards).max(least);
+        self.watch_bounds.bytes_max /= shards;
+        let least = limits::LARGEST_REQUESTS_AT_ONCE * self.frame_bytes_max;
+        self.input_bytes_max = (self.input_bytes_max / shards).max(least);
+        self
+    }
+
+    /// Bytes that one shard may hold for so many connections beside the data, whatever they do.
+    pub fn bytes_max(&self, connections: usize) -> usize {
+        // A buffer grows by doubling. What is read at once may come on top of what is held already.
+        let input = 2 * (self.input_bytes_max + self.frame_bytes_max)
+            + connections * (limits::CONN_INPUT_BYTES_SMALL + limits::CONN_BYTES);
+        2 * self.output_bytes_max + self.watch_bounds.bytes_max + input
     }
 }
 
@@ -93,8 +133,8 @@ pub enum ShardInput<'a> {
     Accepted { conn: ConnId, peer: SocketAddr },
     /// Bytes arrived.
     Received { conn: ConnId, bytes: &'a [u8] },
-    /// The send in flight is done; its buffer comes back, empty.
-    Sent { conn: ConnId, buffer: Vec<u8> },
+    /// The send in flight is done; `spare` is its memory, empty.
+    Sent { conn: ConnId, spare: Vec<u8> },
     /// The peer sends nothing more.
     Ended { conn: ConnId },
     /// The peer is gone; the connection's id is dead.
@@ -108,7 +148,7 @@ pub enum ShardInput<'a> {
 /// What the shard wants.
 pub enum ShardOutput {
     /// Send these bytes; no send of this connection is in flight.
-    Send { conn: ConnId, buffer: Vec<u8> },
+    Send { conn: ConnId, buffer: SendBuffer },
     /// Stop or resume reading from the connection.
     Receive { conn: ConnId, on: bool },
     /// Close the connection; nothing of it is in flight.
@@ -132,6 +172,14 @@ pub struct Shard {
     /// Connections not parsed further because too many writes are in flight.
     throttled: VecDeque<ConnId>,
     writes_in_flight: usize,
+    /// Bytes that wait to be sent or are being sent, over all connections.
+    held_bytes: usize,
+    /// Connections closed because of it.
+    shed: u64,
+    /// Bytes of requests not yet whole or not yet answered, over all connections.
+    input_bytes: usize,
+    /// Connections not read because of it.
+    starved: Vec<ConnId>,
     touched: Vec<SessionId>,
     touch_due_ms: u64,
     /// Connections without a session, in the order of their deadline.
@@ -161,7 +209,7 @@ impl Shard {
     pub fn new(settings: ShardSettings, tree: Tree) -> Shard {
         let hasher = FixedState::with_seed(settings.hash_seed);
         Shard {
-            watches: Watches::new(settings.hash_seed),
+            watches: Watches::new(settings.hash_seed, settings.watch_bounds),
             lists: ChildLists::new(settings.hash_seed),
             tree,
             conns: Vec::new(),
@@ -170,6 +218,10 @@ impl Shard {
             dirty_events: VecDeque::new(),
             throttled: VecDeque::new(),
             writes_in_flight: 0,
+            held_bytes: 0,
+            shed: 0,
+            input_bytes: 0,
+            starved: Vec::new(),
             touched: Vec::new(),
             touch_due_ms: 0,
             sessionless: VecDeque::new(),
@@ -194,7 +246,7 @@ impl Shard {
         match input {
             ShardInput::Accepted { conn, peer } => self.on_accepted(now, conn, peer),
             ShardInput::Received { conn, bytes } => self.on_received(now, conn, bytes, out),
-            ShardInput::Sent { conn, buffer } => self.on_sent(now, conn, buffer, out),
+            ShardInput::Sent { conn, spare } => self.on_sent(now, conn, spare, out),
             ShardInput::Ended { conn } => self.on_ended(conn, out),
             ShardInput::Closed { conn } => self.on_closed(conn, out),
             ShardInput::FromMember(message) => self.on_member(now, message, out),
@@ -204,6 +256,10 @@ impl Shard {
 
     /// Ends a turn: sends what is queued, one buffer per connection, at most `FAN_OUT_SLICE` connections of each kind.
     pub fn flush(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        if self.held_bytes > self.settings.output_bytes_max {
+            self.shed(out);
+        }
+        assert!(self.held_bytes <= self.settings.output_bytes_max, "{} bytes are held", self.held_bytes);
         for replies in [true, false] {
             let queued = if replies { self.dirty.len() } else { self.dirty_events.len() };
             let slice = if replies { queued } else { queued.min(limits::FAN_OUT_SLICE) };
@@ -213,6 +269,7 @@ impl Shard {
                 self.flush_conn(conn, out);
             }
         }
+        self.feed_starved(now, out);
         let due = now.mono_ms + CLOSING_MS_MAX;
         self.closing.extend(self.closing_new.drain(..).map(|id| (due, id)));
         if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {
@@ -244,12 +301,14 @@ impl Shard {
         self.stats.connections += 1;
     }
 
-    fn on_sent(&mut self, now: Now, id: ConnId, buffer: Vec<u8>, out: &mut Vec<ShardOutput>) {
-        if self.spare.len() < SPARE_BUFFERS_MAX && buffer.capacity() <= SPARE_BUFFER_BYTES_MAX {
-            self.spare.push(buffer);
+    fn on_sent(&mut self, now: Now, id: ConnId, spare: Vec<u8>, out: &mut Vec<ShardOutput>) {
+        if self.spare.len() < SPARE_BUFFERS_MAX && (1..=SPARE_BUFFER_BYTES_MAX).contains(&spare.capacity()) {
+            self.spare.push(spare);
         }
         let Some(conn) = self.conn_mut(id) else { return };
-        conn.is_sending = false;
+        conn.sending = None;
+        self.count_held(id);
+        let Some(conn) = self.conn_mut(id) else { return };
         if !conn.out.is_empty() || conn.phase == Phase::Closing {
             self.mark_dirty(id, true);
         }
@@ -335,17 +394,16 @@ impl Shard {
             return;
         };
         conn.is_dirty = false;
-        if conn.is_sending {
+        if conn.sending.is_some() {
             self.spare.extend(spare);
             return;
         }
-        if !conn.out.is_empty() {
-            conn.is_sending = true;
-            let buffer = std::mem::replace(&mut conn.out, spare.unwrap_or_default());
+        if let Some(buffer) = conn.out.take(spare.unwrap_or_default()) {
+            conn.sending = Some(buffer.len());
+            conn.event_bytes = conn.event_bytes.min(conn.out.len());
             out.push(ShardOutput::Send { conn: id, buffer });
-            return;
+            return self.count_held(id);
         }
-        self.spare.extend(spare);
         if self.conn(id).is_some_and(|conn| conn.phase == Phase::Closing) {
             self.drop_conn(id, out);
         }
@@ -379,8 +437,58 @@ impl Shard {
             self.by_session.remove(&conn.session);
         }
         self.writes_in_flight -= conn.writes_pending;
+        self.held_bytes -= conn.held_bytes;
+        self.input_bytes -= conn.input_bytes;
         self.stats.connections -= 1;
         Some(conn)
+    }
+
+    /// Brings the sum of what is held for connections up to date with one of them.
+    fn count_held(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_deref_mut) else { return };
+        if conn.id == id {
+            let held = conn.out.len() + conn.sending.unwrap_or(0);
+            self.held_bytes = self.held_bytes + held - conn.held_bytes;
+            conn.held_bytes = held;
+        }
+    }
+
+    /// More is held than this shard may hold: connections are closed until an eighth of it is free, those with most
+    /// unread events first, then those with most of anything.
+    fn shed(&mut self, out: &mut Vec<ShardOutput>) {
+        let mut held: Vec<(usize, usize, ConnId)> =
+            self.conns.iter().flatten().map(|conn| (conn.event_bytes, conn.held_bytes, conn.id)).collect();
+        held.sort_unstable();
+        let (before, target) = (self.held_bytes, self.settings.output_bytes_max / 8 * 7);
+        let mut closed = 0;
+        while self.held_bytes > target
+            && let Some((_, _, id)) = held.pop()
+        {
+            self.drop_conn(id, out);
+            closed += 1;
+        }
+        self.shed += closed;
+        tracing::warn!(
+            "closed {closed} connection(s) that read too slowly: {before} bytes of replies and events were queued, of {} \
+             (ringkeeper.outputBytesMax, divided among the shards); {} closed so far",
+            self.settings.output_bytes_max,
+            self.shed
+        );
+    }
+
+    /// All sums are those of their parts, and nothing is held above its bound. Looks at every connection.
+    pub fn check(&self) {
+        let (mut held, mut input, mut writes) = (0, 0, 0);
+        for conn in self.conns.iter().flatten() {
+            conn.check();
+            held += conn.held_bytes;
+            input += conn.input_bytes;
+            writes += conn.writes_pending;
+        }
+        self.watches.check();
+        assert_eq!((self.held_bytes, self.input_bytes), (held, input));
+        assert_eq!(self.writes_in_flight, writes);
+        assert_eq!(self.stats.connections, self.conns.iter().flatten().count() as u64);
     }
 
     fn reset_stats(&mut self, connections: bool, server: bool) {

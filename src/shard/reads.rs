@@ -10,7 +10,7 @@ use crate::tree::permission;
 use crate::tree::{Node, Slot, Tree};
 use crate::wire::codes::{EventType, perms};
 use crate::wire::records::{encode_acls, encode_event};
-use crate::wire::request::{MultiResult, SetWatches};
+use crate::wire::request::{MultiHeader, SetWatches};
 use crate::wire::{Acl, ErrorCode, Op, Request, Writer};
 
 /// What a read needs beside its connection.
@@ -72,14 +72,11 @@ pub fn execute(
                 1 => mode::RECURSIVE,
                 _ => return Err(ErrorCode::MarshallingError),
             };
-            context.watches.add(conn.id.slot, &path, modes);
+            watch(context, conn, &path, modes)?;
             Writer::new(body).int(0);
             Ok(())
         }
-        Request::SetWatches(lists) => {
-            set_watches(context, conn, &lists, events);
-            Ok(())
-        }
+        Request::SetWatches(lists) => set_watches(context, conn, &lists, events),
         Request::WhoAmI => {
             who_am_i(conn, body);
             Ok(())
@@ -121,7 +118,7 @@ fn exists(
         check(context, conn, node, perms::READ)?;
     }
     if watch {
-        context.watches.add(conn.id.slot, path, mode::DATA);
+        self::watch(context, conn, path, mode::DATA)?;
     }
     let (slot, _) = found.ok_or(ErrorCode::NoNode)?;
     context.tree.stat(slot).encode(body);
@@ -137,7 +134,7 @@ fn data(
 ) -> ReadResult {
     let (slot, node) = readable(context, conn, path)?;
     if watch {
-        context.watches.add(conn.id.slot, path, mode::DATA);
+        self::watch(context, conn, path, mode::DATA)?;
     }
     Writer::new(body).buffer(node.data());
     context.tree.stat(slot).encode(body);
@@ -154,7 +151,7 @@ fn children(
 ) -> ReadResult {
     let (slot, node) = readable(context, conn, path)?;
     if watch {
-        context.watches.add(conn.id.slot, path, mode::CHILD);
+        self::watch(context, conn, path, mode::CHILD)?;
     }
     let stat = context.tree.stat(slot);
     let state = ListState { czxid: node.czxid(), pzxid: Zxid(stat.pzxid) };
@@ -166,6 +163,7 @@ fn children(
             Writer::new(body).int(stat.num_children);
             for (_, child) in context.tree.children(slot) {
                 Writer::new(body).buffer(Some(child.name_bytes()));
+                fits(context, start, body)?;
             }
             if is_large {
                 context.lists.keep(node.path(), state, &body[start..]);
@@ -210,26 +208,40 @@ fn multi_read(
     reads: &[Request<'_>],
     body: &mut Vec<u8>,
 ) -> ReadResult {
-    let mut results = Vec::with_capacity(reads.len());
+    let start = body.len();
     for read in reads {
-        let result = match read {
-            Request::GetData { path, .. } => readable(context, conn, path).map(|(slot, node)| {
-                MultiResult::GetData { data: node.data().map(<[u8]>::to_vec), stat: context.tree.stat(slot) }
-            }),
-            Request::GetChildren { path, .. } => {
-                readable(context, conn, path).map(|(slot, _)| MultiResult::GetChildren {
-                    children: context
-                        .tree
-                        .children(slot)
-                        .map(|(_, child)| child.name().to_string())
-                        .collect(),
-                })
-            }
+        let (op, path) = match read {
+            Request::GetData { path, .. } => (Op::GetData, path),
+            Request::GetChildren { path, .. } => (Op::GetChildren, path),
             _ => unreachable!("the decoder lets only reads into a multiRead"),
         };
-        results.push(result.unwrap_or_else(|err| MultiResult::Error { code: err.code() }));
+        let header = body.len();
+        MultiHeader { op: op as i32, done: false, err: 0 }.encode(body);
+        let result = match op {
+            Op::GetData => data(context, conn, path, false, body),
+            _ => children(context, conn, path, false, false, body),
+        };
+        fits(context, start, body)?;
+        match result {
+            Ok(()) => {}
+            // Alone it is too large already.
+            Err(ErrorCode::MarshallingError) => return result,
+            Err(error) => {
+                body.truncate(header);
+                MultiHeader { op: Op::Error as i32, done: false, err: error.code() }.encode(body);
+                Writer::new(body).int(error.code());
+            }
+        }
     }
-    MultiResult::encode_all(&results, body);
+    MultiHeader::END.encode(body);
+    fits(context, start, body)
+}
+
+/// A reply above its bound is an error; the client may ask for less.
+fn fits(context: &ReadContext<'_>, start: usize, body: &[u8]) -> ReadResult {
+    if body.len() - start > context.settings.reply_bytes_max {
+        return Err(ErrorCode::MarshallingError);
+    }
     Ok(())
 }
 
@@ -263,20 +275,29 @@ fn watch_modes(kind: i32, checking: bool) -> Result<u8, ErrorCode> {
     })
 }
 
-fn set_watches(context: &mut ReadContext<'_>, conn: &Conn, lists: &SetWatches<'_>, events: &mut Vec<u8>) {
-    let slot = conn.id.slot;
+/// The connection watches the path, too, if it may have one more watch.
+fn watch(context: &mut ReadContext<'_>, conn: &Conn, path: &str, modes: u8) -> ReadResult {
+    if context.watches.add(conn.id.slot, path, modes) { Ok(()) } else { Err(ErrorCode::ThrottledOp) }
+}
+
+fn set_watches(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    lists: &SetWatches<'_>,
+    events: &mut Vec<u8>,
+) -> ReadResult {
     let mut tell = |event, path: &str| encode_event(events, Zxid(-1), event, path);
     for path in &lists.data {
         match context.tree.node(path) {
             None => tell(EventType::NodeDeleted, path),
             Some(node) if node.head().mzxid.0 > lists.relative_zxid => tell(EventType::NodeDataChanged, path),
-            Some(_) => context.watches.add(slot, path, mode::DATA),
+            Some(_) => watch(context, conn, path, mode::DATA)?,
         }
     }
     for path in &lists.exist {
         match context.tree.node(path) {
             Some(_) => tell(EventType::NodeCreated, path),
-            None => context.watches.add(slot, path, mode::DATA),
+            None => watch(context, conn, path, mode::DATA)?,
         }
     }
     for path in &lists.child {
@@ -285,15 +306,16 @@ fn set_watches(context: &mut ReadContext<'_>, conn: &Conn, lists: &SetWatches<'_
             Some((slot, _)) if context.tree.child_stat(slot).pzxid.0 > lists.relative_zxid => {
                 tell(EventType::NodeChildrenChanged, path)
             }
-            Some(_) => context.watches.add(slot, path, mode::CHILD),
+            Some(_) => watch(context, conn, path, mode::CHILD)?,
         }
     }
     for path in &lists.persistent {
-        context.watches.add(slot, path, mode::PERSISTENT);
+        watch(context, conn, path, mode::PERSISTENT)?;
     }
     for path in &lists.recursive {
-        context.watches.add(slot, path, mode::RECURSIVE);
+        watch(context, conn, path, mode::RECURSIVE)?;
     }
+    Ok(())
 }
 
 fn who_am_i(conn: &Conn, body: &mut Vec<u8>) {

@@ -25,6 +25,15 @@ enum Parsed {
     Stop,
 }
 
+/// What may make an answer wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Enough to send is queued already.
+    ByBounds,
+    /// Nothing: the state is about to change.
+    ByNothing,
+}
+
 impl Shard {
     pub(super) fn on_received(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn_mut(id) else { return };
@@ -49,6 +58,7 @@ impl Shard {
 
     /// Input that was held back is taken up again, if nothing holds it any more.
     pub(super) fn resume(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
+        self.answer_waiting_reads(now, id, Held::ByBounds, out);
         if self.conn(id).is_some_and(|conn| !conn.inbox.is_empty()) {
             self.parse_inbox(now, id, out);
         }
@@ -138,6 +148,9 @@ impl Shard {
         }
         let end = 4 + length as usize;
         let Some(frame) = bytes.get(4..end) else { return Parsed::Wait };
+        if phase == Phase::Established && self.is_write_after_many_reads(id, frame) {
+            return Parsed::Wait;
+        }
         self.stats.packets_received += 1;
         self.stats.bytes_received += end as u64;
         if let Some(conn) = self.conn_mut(id) {
@@ -162,25 +175,63 @@ impl Shard {
     /// many in all, is not parsed further.
     fn must_wait(&mut self, id: ConnId) -> bool {
         let too_many = self.writes_in_flight >= self.settings.outstanding_max;
-        let Some(conn) = self.conn(id) else { return true };
+        let Some(conn) = self.conn_mut(id) else { return true };
         if too_many && conn.writes_pending > 0 {
-            if self.throttled.back() != Some(&id) {
+            if !conn.is_throttled {
+                conn.is_throttled = true;
                 self.throttled.push_back(id);
             }
             return true;
         }
-        is_full(conn)
+        conn.is_full()
+    }
+
+    /// Reads are answered from the state before a later write of their connection, at the latest when that write is
+    /// committed, whether the client takes the answers or not. So not many may stand before a write.
+    fn is_write_after_many_reads(&self, id: ConnId, frame: &[u8]) -> bool {
+        let Some(conn) = self.conn(id) else { return false };
+        let reads = conn.pending.len() - conn.writes_pending;
+        reads > limits::READS_BEFORE_WRITE_MAX
+            && frame
+                .get(4..8)
+                .and_then(|op| op.try_into().ok())
+                .is_some_and(|op| Op::from_i32(i32::from_be_bytes(op)).is_some_and(Op::is_for_member))
     }
 
     /// Reads from the socket only while what arrives can be taken in.
     fn adjust_receiving(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
         let frame_bytes_max = self.settings.frame_bytes_max;
         let Some(conn) = self.conn_mut(id) else { return };
-        let wanted =
-            conn.phase != Phase::Closing && !is_full(conn) && conn.inbox.len() <= frame_bytes_max + 4;
+        let (input, before) = (conn.inbox.len() + conn.pending_bytes, conn.input_bytes);
+        conn.input_bytes = input;
+        self.input_bytes = self.input_bytes + input - before;
+        let is_starved =
+            input > limits::CONN_INPUT_BYTES_SMALL && self.input_bytes > self.settings.input_bytes_max;
+        let Some(conn) = self.conn_mut(id) else { return };
+        let is_new = is_starved && !std::mem::replace(&mut conn.is_starved, is_starved);
+        let wanted = conn.phase != Phase::Closing
+            && !is_starved
+            && !conn.is_full()
+            && conn.inbox.len() <= frame_bytes_max + 4;
         if wanted != conn.is_receiving {
             conn.is_receiving = wanted;
             out.push(ShardOutput::Receive { conn: id, on: wanted });
+        }
+        if is_new {
+            self.starved.push(id);
+        }
+    }
+
+    /// Reads again from the connections that held too much of what all may hold, once an eighth of it is free.
+    pub(super) fn feed_starved(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        if self.starved.is_empty() || self.input_bytes > self.settings.input_bytes_max / 8 * 7 {
+            return;
+        }
+        for id in std::mem::take(&mut self.starved) {
+            if let Some(conn) = self.conn_mut(id) {
+                conn.is_starved = false;
+            }
+            self.resume(now, id, out);
         }
     }
 
@@ -191,6 +242,9 @@ impl Shard {
                 return;
             }
             let Some(id) = self.throttled.pop_front() else { return };
+            if let Some(conn) = self.conn_mut(id) {
+                conn.is_throttled = false;
+            }
             self.resume(now, id, out);
         }
     }
@@ -243,7 +297,7 @@ impl Shard {
     ) {
         let shard = self.settings.shard;
         let Some(conn) = self.conn_mut(id) else { return };
-        conn.push_write(xid, op, now);
+        conn.push_write(xid, op, body.len(), now);
         let request = ClientRequest {
             origin: Origin { shard, conn: id },
             session: conn.session,
@@ -288,9 +342,9 @@ impl Shard {
         let mut events = std::mem::take(&mut self.scratch);
         events.clear();
         let Some(mut conn) = self.conns[id.slot as usize].take() else { return };
-        let start = conn.out.len();
         let zxid = self.tree.applied();
-        let mut reply = std::mem::take(&mut conn.out);
+        let mut reply = std::mem::take(conn.out.tail());
+        let start = reply.len();
         encode_reply(&mut reply, ReplyHeader { xid: header.xid, zxid, err: 0 }, |_| {});
         let body_start = reply.len();
         let mut context = ReadContext {
@@ -302,6 +356,9 @@ impl Shard {
         let result = reads::execute(&mut context, &conn, op, body, &mut reply, &mut events);
         if let Err(err) = result {
             reply.truncate(body_start);
+            if reply.capacity() > super::SPARE_BUFFER_BYTES_MAX {
+                reply.shrink_to_fit();
+            }
             if op == Op::MultiRead {
                 crate::wire::request::MultiHeader::END.encode(&mut reply);
             }
@@ -312,11 +369,15 @@ impl Shard {
         if !events.is_empty() {
             reply.splice(start..start, events.iter().copied());
         }
-        conn.out = reply;
+        *conn.out.tail() = reply;
         self.scratch = events;
         self.count_reply(&mut conn, header.op, header.xid, zxid, now.mono_ms, now.mono_ms - at_ms);
         self.conns[id.slot as usize] = Some(conn);
         self.after_output(id, true, out);
+        // Who loses a watch without knowing is worse off than who loses a connection.
+        if result == Err(ErrorCode::ThrottledOp) && matches!(op, Op::SetWatches | Op::SetWatches2) {
+            self.close_after_flush(id);
+        }
     }
 
     /// The member's answer to the oldest request of this connection; then the reads that waited behind it.
@@ -324,6 +385,7 @@ impl Shard {
         if answer.silent {
             return self.drop_conn(id, out);
         }
+        self.answer_waiting_reads(now, id, Held::ByNothing, out);
         let zxid = self.tree.applied();
         // Crash story: a client sends closeSession, a read and a write in one piece. The read is never answered, so
         // the answer to the write would meet it at the front. Nothing follows the end of a connection.
@@ -337,7 +399,7 @@ impl Shard {
             "answers come in the order of the requests"
         );
         self.writes_in_flight -= 1;
-        encode_reply(&mut conn.out, ReplyHeader { xid: answer.xid, zxid, err: answer.err }, |out| {
+        encode_reply(conn.out.tail(), ReplyHeader { xid: answer.xid, zxid, err: answer.err }, |out| {
             out.extend_from_slice(&answer.body);
         });
         let latency_ms = now.mono_ms - pending.at_ms;
@@ -347,36 +409,47 @@ impl Shard {
         if answer.close {
             return self.close_after_flush(id);
         }
-        self.answer_waiting_reads(now, id, out);
+        self.answer_waiting_reads(now, id, Held::ByBounds, out);
+        self.resume(now, id, out);
     }
 
-    fn answer_waiting_reads(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
+    /// Answers the reads that no write of their connection precedes any more. Behind one large answer the next waits
+    /// until that is sent; before the state changes by a later write of the connection none waits.
+    pub(super) fn answer_waiting_reads(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        held: Held,
+        out: &mut Vec<ShardOutput>,
+    ) {
         while let Some(conn) = self.conn_mut(id)
+            && conn.phase == Phase::Established
             && conn.pending.front().is_some_and(|pending| pending.body.is_some())
+            && !(held == Held::ByBounds && conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX)
         {
             let Some(pending) = conn.pop_pending() else { break };
             let header = RequestHeader { xid: pending.xid, op: pending.op };
             self.answer_read(now, id, header, pending.at_ms, &pending.body.unwrap_or_default(), out);
-            if self.conn(id).is_some_and(|conn| conn.phase == Phase::Closing) {
-                return;
-            }
         }
-        self.resume(now, id, out);
     }
 
     /// After something was queued to be sent: marks the connection, and gives it up if it does not read.
     pub(super) fn after_output(&mut self, id: ConnId, is_reply: bool, out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn(id) else { return };
-        if conn.out.len() > limits::CONN_OUT_BYTES_HARD_MAX {
+        if conn.event_bytes > limits::CONN_EVENT_BYTES_MAX {
             tracing::warn!(
-                "closing {} (session {}): it does not read, {} bytes of replies and events are queued for it",
+                "closing {} (session {}): it does not read, {} bytes of events are queued for it",
                 conn.peer,
                 conn.session,
-                conn.out.len()
+                conn.event_bytes
             );
             return self.drop_conn(id, out);
         }
         self.mark_dirty(id, is_reply);
+        self.count_held(id);
+        if self.held_bytes > self.settings.output_bytes_max {
+            self.shed(out);
+        }
     }
 
     fn count_reply(&mut self, conn: &mut Conn, op: i32, xid: i32, zxid: Zxid, now_ms: u64, latency_ms: u64) {
@@ -390,12 +463,13 @@ impl Shard {
     /// A reply outside the order of requests.
     fn reply_now(&mut self, id: ConnId, header: RequestHeader, zxid: Zxid, err: i32, body: &[u8]) {
         let Some(conn) = self.conn_mut(id) else { return };
-        encode_reply(&mut conn.out, ReplyHeader { xid: header.xid, zxid, err }, |out| {
+        encode_reply(conn.out.tail(), ReplyHeader { xid: header.xid, zxid, err }, |out| {
             out.extend_from_slice(body)
         });
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
         self.mark_dirty(id, true);
+        self.count_held(id);
     }
 
     fn on_auth(&mut self, id: ConnId, header: RequestHeader, body: &[u8]) {
@@ -414,13 +488,18 @@ impl Shard {
         let Some(conn) = self.conn_mut(id) else { return };
         match outcome {
             AuthOutcome::Identities(found) => {
-                let mut identities = conn.identities.to_vec();
-                for identity in found {
-                    if !identities.contains(&identity) {
-                        identities.push(identity);
-                    }
+                if !conn.add_identities(found) {
+                    tracing::warn!(
+                        "closing {} (session {}): it has proved more identities than a connection may have ({} of \
+                         {} bytes)",
+                        conn.peer,
+                        conn.session,
+                        conn.identities.len(),
+                        conn.identity_bytes
+                    );
+                    self.reply_now(id, header, Zxid::ZERO, ErrorCode::AuthFailed.code(), &[]);
+                    return self.close_after_flush(id);
                 }
-                conn.identities = identities.into();
                 self.reply_now(id, header, Zxid::ZERO, 0, &[]);
             }
             AuthOutcome::Failed => {
@@ -444,12 +523,6 @@ impl Shard {
 fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let (length, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
     rest.get(..u32::from_be_bytes(*length) as usize)
-}
-
-fn is_full(conn: &Conn) -> bool {
-    conn.pending.len() >= limits::CONN_PENDING_MAX
-        || conn.pending_bytes >= limits::CONN_PENDING_BYTES_MAX
-        || conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX
 }
 
 /// What a shard answers, in the order of the connection. `check` is only known inside a multi.

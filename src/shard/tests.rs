@@ -19,7 +19,9 @@ fn who_does_not_read_its_last_answer_is_closed_after_a_while() {
     shard.step(at(0), ShardInput::Accepted { conn, peer }, &mut out);
     shard.step(at(0), ShardInput::Received { conn, bytes: b"ruok" }, &mut out);
     shard.flush(at(0), &mut out);
-    assert!(out.iter().any(|output| matches!(output, ShardOutput::Send { buffer, .. } if buffer == b"imok")));
+    assert!(
+        out.iter().any(|output| matches!(output, ShardOutput::Send { buffer, .. } if **buffer == *b"imok"))
+    );
     out.clear();
     assert_eq!(shard.next_timeout(), Some(CLOSING_MS_MAX));
     shard.step(at(CLOSING_MS_MAX - 1), ShardInput::Tick, &mut out);

@@ -4,6 +4,7 @@
 //! non-empty set of modes on one side. Paths without watchers are forgotten. Does not know what a change is; `apply`
 //! asks it whom to tell.
 
+use crate::limits::WATCH_BYTES;
 use foldhash::fast::FixedState;
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashSet, HashTable};
@@ -41,11 +42,29 @@ pub struct Watches {
     by_path: HashTable<u32>,
     paths: Vec<WatchedPath>,
     free: Vec<u32>,
-    by_conn: HashMap<u32, HashSet<u32, FixedState>, FixedState>,
+    by_conn: HashMap<u32, Watching, FixedState>,
+    bounds: Bounds,
+    /// What all watches take, counted per connection and path.
+    bytes: usize,
     /// Watchers with `mode::RECURSIVE`; ancestors are only looked at if there are any.
     recursive: usize,
     /// (connection, path, table) triples with at least one mode, as `watch_count` counts them.
     total: u64,
+}
+
+/// How much the watches may take, in bytes: `WATCH_BYTES` and the path for each connection and path.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Those of one connection.
+    pub conn_bytes_max: usize,
+    /// All.
+    pub bytes_max: usize,
+}
+
+/// What one connection watches.
+struct Watching {
+    paths: HashSet<u32, FixedState>,
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -70,7 +89,7 @@ const FEW_MAX: usize = 8;
 
 impl Watches {
     /// No watches; the seed keeps hashing deterministic.
-    pub fn new(hash_seed: u64) -> Watches {
+    pub fn new(hash_seed: u64, bounds: Bounds) -> Watches {
         let hasher = FixedState::with_seed(hash_seed);
         Watches {
             hasher: hasher.clone(),
@@ -78,19 +97,33 @@ impl Watches {
             paths: Vec::new(),
             free: Vec::new(),
             by_conn: HashMap::with_hasher(hasher),
+            bounds,
+            bytes: 0,
             recursive: 0,
             total: 0,
         }
     }
 
-    /// `conn` watches `path` in these modes, too.
-    pub fn add(&mut self, conn: u32, path: &str, modes: u8) {
+    /// `conn` watches `path` in these modes, too; false, and nothing is added, where that is more than it may.
+    #[must_use]
+    pub fn add(&mut self, conn: u32, path: &str, modes: u8) -> bool {
         let index = self.index_or_insert(path);
+        let hasher = &self.hasher;
+        let new = || Watching { paths: HashSet::with_hasher(hasher.clone()), bytes: 0 };
+        let watching = self.by_conn.entry(conn).or_insert_with(new);
+        if watching.paths.insert(index) {
+            watching.bytes += cost(path);
+            self.bytes += cost(path);
+            if watching.bytes > self.bounds.conn_bytes_max || self.bytes > self.bounds.bytes_max {
+                self.unlist(index, conn);
+                self.forget_if_unwatched(index);
+                return false;
+            }
+        }
         let before = self.paths[index as usize].watchers.modes(conn);
         self.paths[index as usize].watchers.set(conn, before | modes, &self.hasher);
         self.count(before, before | modes);
-        let hasher = self.hasher.clone();
-        self.by_conn.entry(conn).or_insert_with(|| HashSet::with_hasher(hasher)).insert(index);
+        true
     }
 
     /// The modes in which `conn` watches `path`; 0 for none.
@@ -108,8 +141,9 @@ impl Watches {
 
     /// The connection is gone, and its watches with it.
     pub fn remove_conn(&mut self, conn: u32) {
-        let Some(indexes) = self.by_conn.remove(&conn) else { return };
-        for index in indexes {
+        let Some(watching) = self.by_conn.remove(&conn) else { return };
+        self.bytes -= watching.bytes;
+        for index in watching.paths {
             let before = self.paths[index as usize].watchers.modes(conn);
             self.paths[index as usize].watchers.set(conn, 0, &self.hasher);
             self.count(before, 0);
@@ -190,13 +224,47 @@ impl Watches {
         if modes != 0 {
             return;
         }
-        if let Some(indexes) = self.by_conn.get_mut(&conn) {
-            indexes.remove(&index);
-            if indexes.is_empty() {
-                self.by_conn.remove(&conn);
-            }
-        }
+        self.unlist(index, conn);
         self.forget_if_unwatched(index);
+    }
+
+    /// The path is no longer among those of the connection.
+    fn unlist(&mut self, index: u32, conn: u32) {
+        let Some(watching) = self.by_conn.get_mut(&conn) else { return };
+        if watching.paths.remove(&index) {
+            let cost = cost(&self.paths[index as usize].path);
+            watching.bytes -= cost;
+            self.bytes -= cost;
+        }
+        if watching.paths.is_empty() {
+            self.by_conn.remove(&conn);
+        }
+    }
+
+    /// Both sides agree, the sums are those of the parts, and nothing is above its bound. Looks at every watch.
+    pub fn check(&self) {
+        let (mut total, mut recursive, mut pairs) = (0, 0, 0);
+        for (index, watched) in self.paths.iter().enumerate() {
+            watched.watchers.each(|conn, modes| {
+                assert!(modes != 0, "who watches in no mode is no watcher");
+                assert!(self.by_conn[&conn].paths.contains(&(index as u32)), "a watcher knows its path");
+                total += u64::from(modes & mode::IN_DATA_TABLE != 0)
+                    + u64::from(modes & mode::IN_CHILD_TABLE != 0);
+                recursive += usize::from(modes & mode::RECURSIVE != 0);
+                pairs += 1;
+            });
+        }
+        assert_eq!((self.total, self.recursive), (total, recursive));
+        assert_eq!(self.by_conn.values().map(|watching| watching.paths.len()).sum::<usize>(), pairs);
+        let mut bytes = 0;
+        for watching in self.by_conn.values() {
+            let paths = watching.paths.iter().map(|index| cost(&self.paths[*index as usize].path));
+            assert_eq!(watching.bytes, paths.sum::<usize>());
+            assert!(watching.bytes <= self.bounds.conn_bytes_max);
+            bytes += watching.bytes;
+        }
+        assert_eq!(self.bytes, bytes);
+        assert!(bytes <= self.bounds.bytes_max);
     }
 
     fn count(&mut self, before: u8, after: u8) {
@@ -248,6 +316,10 @@ impl Watches {
         }
         self.free.push(index);
     }
+}
+
+fn cost(path: &str) -> usize {
+    WATCH_BYTES + path.len()
 }
 
 impl Watchers {
@@ -303,6 +375,8 @@ impl Watchers {
 mod tests {
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { conn_bytes_max: 1 << 20, bytes_max: 2 << 20 };
+
     fn fired(watches: &mut Watches, table: Table, path: &str) -> Vec<u32> {
         let mut told = Vec::new();
         watches.fire(table, path, &mut told);
@@ -312,11 +386,11 @@ mod tests {
 
     #[test]
     fn one_shot_watches_fire_once_and_persistent_ones_stay() {
-        let mut watches = Watches::new(1);
-        watches.add(1, "/a", mode::DATA);
-        watches.add(1, "/a", mode::DATA);
-        watches.add(2, "/a", mode::PERSISTENT);
-        watches.add(3, "/", mode::RECURSIVE);
+        let mut watches = Watches::new(1, BOUNDS);
+        assert!(watches.add(1, "/a", mode::DATA));
+        assert!(watches.add(1, "/a", mode::DATA));
+        assert!(watches.add(2, "/a", mode::PERSISTENT));
+        assert!(watches.add(3, "/", mode::RECURSIVE));
         assert_eq!(watches.total(), 4);
         assert_eq!(fired(&mut watches, Table::Data, "/a"), [1, 2, 3]);
         assert_eq!(fired(&mut watches, Table::Data, "/a"), [2, 3]);
@@ -326,25 +400,45 @@ mod tests {
 
     #[test]
     fn a_connection_is_told_once_whatever_its_modes() {
-        let mut watches = Watches::new(1);
-        watches.add(7, "/a/b", mode::DATA | mode::PERSISTENT | mode::RECURSIVE);
-        watches.add(7, "/a", mode::RECURSIVE);
+        let mut watches = Watches::new(1, BOUNDS);
+        assert!(watches.add(7, "/a/b", mode::DATA | mode::PERSISTENT | mode::RECURSIVE));
+        assert!(watches.add(7, "/a", mode::RECURSIVE));
         assert_eq!(fired(&mut watches, Table::Data, "/a/b"), [7]);
         assert_eq!(watches.modes(7, "/a/b"), mode::PERSISTENT | mode::RECURSIVE);
     }
 
     #[test]
     fn many_watchers_of_one_path_come_and_go() {
-        let mut watches = Watches::new(1);
+        let mut watches = Watches::new(1, BOUNDS);
         for conn in 0..1000 {
-            watches.add(conn, "/a", mode::CHILD);
+            assert!(watches.add(conn, "/a", mode::CHILD));
         }
         watches.remove_conn(500);
         assert_eq!(watches.remove(501, "/a", mode::CHILD), mode::CHILD);
         assert_eq!(fired(&mut watches, Table::Child, "/a").len(), 998);
         assert_eq!(watches.total(), 0);
         assert!(watches.index("/a").is_none());
-        watches.add(1, "/b", mode::DATA);
+        assert!(watches.add(1, "/b", mode::DATA));
         assert_eq!(watches.paths.len(), 1);
+    }
+
+    #[test]
+    fn more_than_the_bounds_is_not_added_and_what_goes_makes_room() {
+        let bounds = Bounds { conn_bytes_max: 3 * cost("/a"), bytes_max: 5 * cost("/a") };
+        let mut watches = Watches::new(1, bounds);
+        for path in ["/a", "/b", "/c"] {
+            assert!(watches.add(1, path, mode::DATA));
+        }
+        assert!(!watches.add(1, "/d", mode::DATA), "the connection has three");
+        assert!(watches.add(1, "/a", mode::CHILD), "another mode of the same path takes nothing");
+        assert!(watches.add(2, "/a", mode::DATA) && watches.add(2, "/b", mode::DATA));
+        assert!(!watches.add(2, "/c", mode::DATA), "all have five");
+        watches.check();
+        assert_eq!(fired(&mut watches, Table::Data, "/b"), [1, 2]);
+        assert!(watches.add(2, "/c", mode::DATA));
+        watches.check();
+        watches.remove_conn(1);
+        assert!(watches.add(2, "/d", mode::DATA) && !watches.add(2, "/e", mode::DATA));
+        watches.check();
     }
 }

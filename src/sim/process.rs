@@ -270,7 +270,9 @@ impl World {
         self.empty_mailbox(shard, usize::MAX);
         let now = self.now;
         let mut out = Vec::new();
-        self.process().seats[shard].shard.step(now, input, &mut out);
+        let seat = &mut self.process().seats[shard].shard;
+        seat.step(now, input, &mut out);
+        seat.check();
         self.carry_out_shard(shard, out);
     }
 
@@ -290,7 +292,9 @@ impl World {
     pub fn flush_shard(&mut self, shard: usize) {
         let now = self.now;
         let mut out = Vec::new();
-        self.process().seats[shard].shard.flush(now, &mut out);
+        let seat = &mut self.process().seats[shard].shard;
+        seat.flush(now, &mut out);
+        seat.check();
         self.carry_out_shard(shard, out);
     }
 
@@ -316,7 +320,9 @@ impl World {
                     let Some(index) = process.by_origin.remove(&origin) else { continue };
                     process.seats[shard].slots[conn.slot as usize] = (conn.generation + 1, false);
                     let conn = &mut self.conns[index];
-                    conn.to_client.extend(conn.sending.take().unwrap_or_default());
+                    if let Some(buffer) = conn.sending.take() {
+                        conn.to_client.extend(buffer.iter());
+                    }
                     conn.origin = None;
                     conn.closed_by_server = true;
                 }
@@ -372,9 +378,12 @@ impl World {
     /// The send in flight arrives.
     pub fn finish_send(&mut self, index: usize) {
         let conn = &mut self.conns[index];
-        let (Some(origin), Some(mut buffer)) = (conn.origin, conn.sending.take()) else { return };
-        conn.to_client.extend(buffer.drain(..));
-        self.with_shard(origin.shard.0 as usize, ShardInput::Sent { conn: origin.conn, buffer });
+        let (Some(origin), Some(buffer)) = (conn.origin, conn.sending.take()) else { return };
+        conn.to_client.extend(buffer.iter());
+        self.with_shard(
+            origin.shard.0 as usize,
+            ShardInput::Sent { conn: origin.conn, spare: buffer.into_spare() },
+        );
     }
 
     /// One of the log writes in flight is durable.

@@ -14,6 +14,7 @@ use crate::log::recover;
 use crate::member::{MemberInput, Restorer};
 use crate::mesh::{Batch, Committed, SessionChange};
 use crate::prng::Prng;
+use crate::send_buffer::SendBuffer;
 use crate::tree::image::{self, ImageOptions};
 use crate::tree::{Effect, Store, Tree};
 use crate::wire::Txn;
@@ -28,7 +29,7 @@ pub struct Conn {
     /// Where it lives in the process; None before it is assigned and after its end.
     pub origin: Option<Origin>,
     /// The send in flight.
-    pub sending: Option<Vec<u8>>,
+    pub sending: Option<SendBuffer>,
     pub is_read: bool,
     pub closed_by_server: bool,
     pub closed_by_client: bool,
