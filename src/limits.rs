@@ -76,6 +76,15 @@ pub const CHILD_LISTS_MAX: usize = 400;
 /// Bytes of all the serialized child lists one shard keeps.
 pub const CHILD_LISTS_BYTES_MAX: usize = 4 << 20;
 
+/// Warnings about clients of one kind that a shard writes in `COMPLAINTS_EVERY_MS`.
+pub const COMPLAINTS_AT_ONCE: u32 = 5;
+/// See `COMPLAINTS_AT_ONCE`.
+pub const COMPLAINTS_EVERY_MS: u64 = 10_000;
+/// Lines of the log that wait to be written; more are dropped and counted.
+pub const LOG_LINES_MAX: usize = 4096;
+/// Bytes of one line of the log; the rest is cut off.
+pub const LOG_LINE_BYTES_MAX: usize = 4096;
+
 /// Sends started for one fan-out before other inputs get their turn.
 pub const FAN_OUT_SLICE: usize = 128;
 

@@ -87,7 +87,7 @@ fn convert(
     let mut options = match folders.options() {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("ringkeeper: {error}");
+            errln!("ringkeeper: {error}");
             return ExitCode::from(WRONG_USAGE);
         }
     };
@@ -97,23 +97,23 @@ fn convert(
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("ringkeeper: {error}");
+            errln!("ringkeeper: {error}");
             ExitCode::from(FAILED)
         }
     }
 }
 
 fn print(report: &convert::Report, done: &str) {
-    println!("from       {}", report.source);
-    println!("last zxid  {}", report.last_zxid);
-    println!("nodes      {} with {} bytes of paths and data", report.nodes, report.bytes);
-    println!("ACLs       {} beside the open one", report.acls);
-    println!("sessions   {} with {} ephemeral node(s)", report.sessions, report.ephemerals);
+    outln!("from       {}", report.source);
+    outln!("last zxid  {}", report.last_zxid);
+    outln!("nodes      {} with {} bytes of paths and data", report.nodes, report.bytes);
+    outln!("ACLs       {} beside the open one", report.acls);
+    outln!("sessions   {} with {} ephemeral node(s)", report.sessions, report.ephemerals);
     for warning in &report.warnings {
-        println!("warning    {warning}");
+        outln!("warning    {warning}");
     }
     match &report.written {
-        Some(path) => println!("{done} into {}", path.display()),
-        None => println!("nothing was written (--dry-run)"),
+        Some(path) => outln!("{done} into {}", path.display()),
+        None => outln!("nothing was written (--dry-run)"),
     }
 }

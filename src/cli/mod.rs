@@ -4,27 +4,27 @@
 // Commands read files and the environment.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[macro_use]
+mod output;
 pub mod bench;
 pub mod client;
 mod convert;
 mod doctor;
 mod inspect;
+mod logging;
 mod options;
 mod shell;
 mod start;
 
 use clap::{Parser, Subcommand};
-use std::io::IsTerminal;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// A coordination server that takes the place of Apache ZooKeeper 3.9 on Linux.
 #[derive(Parser)]
 #[command(name = "ringkeeper", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// What goes to the log on standard error: error, warn, info, debug or trace.
-    #[arg(long, global = true, env = "RINGKEEPER_LOG", default_value = "info", value_parser = level)]
-    log_level: String,
+    #[command(flatten, next_help_heading = "Log")]
+    log: logging::LogArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,8 +56,21 @@ const WRONG_USAGE: u8 = 2;
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(&cli.log_level);
-    run(cli.command)
+    let is_server = matches!(&cli.command, Command::Start(arguments) if !arguments.is_check());
+    // Signals are blocked before the first thread starts, so that no thread is ended by one.
+    let prepared = if is_server {
+        crate::io::signals::block().map_err(|error| format!("cannot block signals: {error}"))
+    } else {
+        crate::io::signals::end_on_closed_pipe();
+        Ok(())
+    };
+    if let Err(error) = prepared.and_then(|()| cli.log.start(is_server)) {
+        errln!("ringkeeper: {error}");
+        return ExitCode::from(FAILED);
+    }
+    let code = run(cli.command);
+    logging::flush();
+    code
 }
 
 fn run(command: Command) -> ExitCode {
@@ -70,7 +83,7 @@ fn run(command: Command) -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Shell(arguments) => shell::run(&arguments),
         Command::Version => {
-            println!("ringkeeper {}", env!("CARGO_PKG_VERSION"));
+            outln!("ringkeeper {}", options::BUILD);
             ExitCode::SUCCESS
         }
     }
@@ -80,24 +93,10 @@ fn done_or_failed<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ringkeeper: {error}");
+            errln!("ringkeeper: {error}");
             ExitCode::from(FAILED)
         }
     }
-}
-
-/// Lines with UTC times; coloured on a terminal only.
-fn log_to_stderr(level: &str) {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
-
-fn level(text: &str) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_string()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -116,6 +115,6 @@ mod tests {
         let Ok(Cli { command: Command::Start(arguments), .. }) = cli else { panic!("start is a command") };
         assert_eq!(arguments.defines(), [("a".into(), "b=c".into()), ("x".into(), "1".into())]);
         assert!(Cli::try_parse_from(["ringkeeper", "start", "-Dnothing"]).is_err());
-        assert!(Cli::try_parse_from(["ringkeeper", "--log-level", "a=b=c", "version"]).is_err());
+        assert!(Cli::try_parse_from(["ringkeeper", "--log-level", "verbose", "version"]).is_err());
     }
 }

@@ -13,8 +13,25 @@ use crate::tree::permission::DigestSettings;
 use std::path::Path;
 
 /// What scripts that ask for ZooKeeper's version are told: the version we stand in for comes first.
-pub(super) const VERSION: &str =
-    concat!("3.9.5-ringkeeper-", env!("CARGO_PKG_VERSION"), ", built on 2026-01-01 00:00 UTC");
+pub(super) const VERSION: &str = concat!(
+    "3.9.5-ringkeeper-",
+    env!("CARGO_PKG_VERSION"),
+    "-",
+    env!("RINGKEEPER_COMMIT"),
+    ", built on ",
+    env!("RINGKEEPER_DATE"),
+    " UTC"
+);
+
+/// What `ringkeeper version` says.
+pub(super) const BUILD: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("RINGKEEPER_COMMIT"),
+    ", ",
+    env!("RINGKEEPER_DATE"),
+    " UTC)"
+);
 
 /// Connections the kernel may hold before they are accepted; fan-in after a restart is large.
 const LISTEN_BACKLOG: i32 = 4096;
@@ -82,7 +99,8 @@ fn shard(config: &Config) -> ShardSettings {
     let server = &config.server;
     ShardSettings {
         shard: ShardId(0),
-        hash_seed: 0x5eed,
+        // The server draws its own.
+        hash_seed: 0,
         rules: rules(config),
         tick_ms: u64::from(server.tick_ms),
         min_session_timeout_ms: server.min_session_timeout_ms,

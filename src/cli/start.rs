@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let (config, warnings) = match arguments.load(&|name| std::env::var(name).ok()) {
         Ok(loaded) => loaded,
         Err(error) => {
-            eprintln!("ringkeeper: {error}");
+            errln!("ringkeeper: {error}");
             return ExitCode::from(WRONG_USAGE);
         }
     };
@@ -37,17 +37,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
     if arguments.check {
         for (key, value) in config.effective() {
-            println!("{key}={value}");
+            outln!("{key}={value}");
         }
         let parts = options::of(&config).memory_bound();
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-        println!("# at most {} MiB beside the data:", mib(parts.iter().map(|(_, bytes)| bytes).sum()));
+        outln!("# at most {} MiB beside the data:", mib(parts.iter().map(|(_, bytes)| bytes).sum()));
         for (what, bytes) in parts {
-            println!("#   {} MiB for {what}", mib(bytes));
+            outln!("#   {} MiB for {what}", mib(bytes));
         }
         return ExitCode::SUCCESS;
     }
-    match crate::server::run(options::of(&config)) {
+    let on_hang_up = || {
+        if let Some(log) = super::logging::server_log() {
+            log.reopen();
+        }
+    };
+    match crate::server::run(options::of(&config), &on_hang_up) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -66,6 +71,11 @@ enum StartError {
 }
 
 impl Arguments {
+    /// The server is not started.
+    pub(super) fn is_check(&self) -> bool {
+        self.check
+    }
+
     fn load(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Vec<Warning>), StartError> {
         let (file, positional): (Option<&Path>, &[String]) = match self.target.as_slice() {
             [file] => (Some(Path::new(file)), &[]),

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod disk;
 pub mod epoll;
 pub mod local_time;
+pub mod log_thread;
 pub mod machine;
 mod patience;
 pub mod poller;

@@ -55,6 +55,42 @@ pub fn open_files() -> u64 {
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
 }
 
+/// Where every thread of this process is, a line each: its name, its state, the CPU time it has used, and what it waits for
+/// in the kernel.
+pub fn threads() -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).unwrap_or_default();
+        let status = read("status");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim_start_matches(':').trim().to_string()
+        };
+        let stat = read("stat");
+        // After the name in parentheses come the state and its 50 numbers; the 12th and 13th are user and system time.
+        let numbers: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| numbers.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let stack = read("stack");
+        let inside = stack.lines().next().map_or_else(|| read("wchan"), str::to_string);
+        lines.push(format!(
+            "thread {} {}: {}, {} ms of CPU, in the kernel at {}",
+            entry.file_name().to_string_lossy(),
+            field("Name"),
+            field("State"),
+            (ticks(11) + ticks(12)) * 10,
+            if inside.is_empty() { "-" } else { inside.trim() }
+        ));
+    }
+    lines
+}
+
+/// A number that nobody outside can guess.
+pub fn random_u64() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
 /// The kernel's release.
 pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string()

@@ -1,19 +1,20 @@
-//! SIGTERM and SIGINT end the server in order; a thread waits for them. SIGPIPE is ignored.
+//! SIGTERM and SIGINT end the server in order; a thread waits for them and for those that must not end it: SIGHUP,
+//! SIGUSR1, SIGUSR2 and SIGQUIT. SIGPIPE is ignored, but ends commands whose output nobody reads.
 
 use super::sys::check;
 use std::io;
 
-/// Blocks the ending signals in this thread and all it will start. Call it before any thread exists.
+/// Blocks the server's signals in this thread and all it will start. Call it before any thread exists.
 pub fn block() -> io::Result<()> {
-    let set = ending_signals();
+    let set = server_signals();
     // SAFETY: `set` is initialised; no old set is asked for.
     check(unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) })?;
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT and returns its number.
+/// Waits for one of the blocked signals and returns its number.
 pub fn wait() -> i32 {
-    let set = ending_signals();
+    let set = server_signals();
     let mut signal = 0;
     loop {
         // SAFETY: both pointers are valid for the call.
@@ -45,8 +46,14 @@ pub fn wait_interrupt() {
     while unsafe { libc::sigwait(&raw const set, &raw mut signal) } != 0 {}
 }
 
-fn ending_signals() -> libc::sigset_t {
-    set_of(&[libc::SIGTERM, libc::SIGINT])
+fn server_signals() -> libc::sigset_t {
+    set_of(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT])
+}
+
+/// Writing to a pipe that nobody reads any more ends this program, as it does every other command.
+pub fn end_on_closed_pipe() {
+    // SAFETY: the default action needs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {

@@ -127,6 +127,8 @@ impl Member {
 
     pub(super) fn end_session(&mut self, stamp: Stamp, answer: Option<(Origin, Answer)>) {
         let session = stamp.session;
+        let by = if answer.is_some() { "closed by its client" } else { "closed: its time is over" };
+        tracing::debug!("session {session} {by}");
         self.sessions.set_closing(session);
         let paths = self.listed_bytes(session).map(|_| {
             let nodes = self.store.tree().ephemerals(session);

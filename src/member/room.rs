@@ -106,6 +106,7 @@ impl Member {
         bytes: u64,
         out: &mut Vec<MemberOutput>,
     ) {
+        tracing::debug!("log segment {} is ready, {bytes} bytes", segment.0);
         self.room.asked.retain(|(asked, _)| *asked != segment);
         self.room.failed.retain(|failed| failed.segment != segment);
         self.log.on_segment_ready(segment, bytes);

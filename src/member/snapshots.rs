@@ -109,6 +109,7 @@ impl Member {
     /// Crash story: segments are let go only when a snapshot that replaces them is durable, and only those below the
     /// oldest snapshot that is kept, so that every kept snapshot can still be restored from.
     pub(super) fn on_snapshot_done(&mut self, now: Now, zxid: Zxid, out: &mut Vec<MemberOutput>) {
+        tracing::debug!("snapshot at zxid {zxid} is durable");
         let snapshots = &mut self.snapshots;
         snapshots.running = false;
         snapshots.count += 1;

@@ -89,10 +89,12 @@ impl ServerOptions {
     }
 }
 
-/// Runs the server until a signal or a failure ends it.
-pub fn run(options: ServerOptions) -> Result<(), String> {
+/// Runs the server until SIGTERM, SIGINT or a failure ends it. `on_hang_up` is called at SIGHUP.
+pub fn run(mut options: ServerOptions, on_hang_up: &dyn Fn()) -> Result<(), String> {
+    let random =
+        || crate::io::process::random_u64().map_err(|error| format!("cannot read /dev/urandom: {error}"));
+    (options.shard.hash_seed, options.member.seed) = (random()?, random()?);
     crate::io::process::avoid_huge_pages();
-    signals::block().map_err(|error| format!("cannot block signals: {error}"))?;
     let open_files = crate::io::process::raise_open_files();
     let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
     let layout = layout::choose(options.shards, &cpus, options.pin);
@@ -104,7 +106,22 @@ pub fn run(options: ServerOptions) -> Result<(), String> {
     let booted = boot::boot(&options, &folders)?;
     print_banner(&options, &layout, &probe, &booted, started.elapsed(), open_files);
     let ports = Ports { listeners, probe };
-    Process::start(options, layout, folders, booted, ports)?.wait()
+    Process::start(options, layout, folders, booted, ports)?.wait(on_hang_up)
+}
+
+/// Takes the signals that do not end the server, until one comes that does.
+fn wait_for_end(on_hang_up: &dyn Fn()) -> i32 {
+    loop {
+        match signals::wait() {
+            libc::SIGHUP => {
+                on_hang_up();
+                tracing::info!("SIGHUP: the log file, if there is one, is opened again");
+            }
+            libc::SIGQUIT => crate::io::process::threads().iter().for_each(|line| tracing::info!("{line}")),
+            libc::SIGUSR1 | libc::SIGUSR2 => tracing::info!("SIGUSR1 and SIGUSR2 mean nothing here"),
+            signal => return signal,
+        }
+    }
 }
 
 struct Ports {
@@ -176,8 +193,8 @@ impl Process {
     }
 
     /// Waits for the end: a signal, or a core that cannot go on.
-    fn wait(self) -> Result<(), String> {
-        let signal = signals::wait();
+    fn wait(self, on_hang_up: &dyn Fn()) -> Result<(), String> {
+        let signal = wait_for_end(on_hang_up);
         let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
         tracing::info!("{name}: stopping");
         let mut stop = CoreMessage::Stop;

@@ -120,6 +120,9 @@ impl Shard {
         timeout_ms: i32,
         out: &mut Vec<ShardOutput>,
     ) {
+        if let Some(conn) = self.conn(id) {
+            tracing::debug!("session {session} opened by {}, timeout {timeout_ms} ms", conn.peer);
+        }
         self.establish(now, id, session, timeout_ms, out);
     }
 
@@ -132,6 +135,10 @@ impl Shard {
         out: &mut Vec<ShardOutput>,
     ) {
         let (id, session, timeout_ms, seen) = resumed;
+        if let Some(conn) = self.conn(id) {
+            let (peer, outcome) = (conn.peer, if valid { "goes on" } else { "is refused" });
+            tracing::debug!("session {session} {outcome} on a new connection of {peer}");
+        }
         if !valid {
             self.send_connect_response(id, SessionId::NONE, 0);
             self.close_after_flush(id);

@@ -11,6 +11,7 @@
 mod apply;
 #[cfg(test)]
 mod bounds_tests;
+mod complaints;
 mod conn;
 mod handshake;
 mod lists;
@@ -29,6 +30,7 @@ use crate::metrics::ServerStats;
 use crate::send_buffer::SendBuffer;
 use crate::tree::{OwnerRules, Tree};
 use crate::wire::Identity;
+use complaints::{Complaints, Kind};
 use conn::{Conn, Phase};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -191,6 +193,9 @@ pub struct Shard {
     /// Resumed sessions whose client has seen more than this shard's tree.
     behind: Vec<Behind>,
     stats: ServerStats,
+    complaints: Complaints,
+    /// The time of the last step.
+    now: Now,
     spare: Vec<Vec<u8>>,
     told: Vec<u32>,
     scratch: Vec<u8>,
@@ -229,6 +234,8 @@ impl Shard {
             closing: VecDeque::new(),
             behind: Vec::new(),
             stats: ServerStats::default(),
+            complaints: Complaints::default(),
+            now: Now::default(),
             spare: Vec::new(),
             told: Vec::new(),
             scratch: Vec::new(),
@@ -243,6 +250,7 @@ impl Shard {
 
     /// Takes one input.
     pub fn step(&mut self, now: Now, input: ShardInput<'_>, out: &mut Vec<ShardOutput>) {
+        self.now = now;
         match input {
             ShardInput::Accepted { conn, peer } => self.on_accepted(now, conn, peer),
             ShardInput::Received { conn, bytes } => self.on_received(now, conn, bytes, out),
@@ -468,12 +476,13 @@ impl Shard {
             closed += 1;
         }
         self.shed += closed;
-        tracing::warn!(
-            "closed {closed} connection(s) that read too slowly: {before} bytes of replies and events were queued, of {} \
-             (ringkeeper.outputBytesMax, divided among the shards); {} closed so far",
-            self.settings.output_bytes_max,
-            self.shed
-        );
+        let (bytes_max, shed) = (self.settings.output_bytes_max, self.shed);
+        self.complaints.warn(self.now, Kind::Shed, || {
+            format!(
+                "closed {closed} connection(s) that read too slowly: {before} bytes of replies and events were queued, of \
+                 {bytes_max} (ringkeeper.outputBytesMax, divided among the shards); {shed} closed so far"
+            )
+        });
     }
 
     /// All sums are those of their parts, and nothing is held above its bound. Looks at every connection.

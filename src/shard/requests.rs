@@ -1,5 +1,6 @@
 //! From bytes to requests: framing, the order of a connection, who answers what, back-pressure.
 
+use super::complaints::{Kind, protocol};
 use super::conn::{Conn, Phase};
 use super::handshake::First;
 use super::reads::{self, ReadContext};
@@ -117,7 +118,7 @@ impl Shard {
 
     fn parse_one(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
         let Some(conn) = self.conn(id) else { return Parsed::Stop };
-        let phase = conn.phase;
+        let (phase, peer) = (conn.phase, conn.peer);
         match phase {
             Phase::Asked => return Parsed::Wait,
             Phase::Closing => return Parsed::Stop,
@@ -139,11 +140,14 @@ impl Shard {
         }
         let length = i32::from_be_bytes(*word);
         if length < 0 || length as usize > self.settings.frame_bytes_max {
-            tracing::warn!(
-                "closing {}: its frame of {length} bytes exceeds jute.maxbuffer ({})",
-                self.conn(id).map(|conn| conn.peer.to_string()).unwrap_or_default(),
-                self.settings.frame_bytes_max
-            );
+            let protocol = (phase == Phase::Handshake).then(|| protocol(*word)).flatten();
+            let bytes_max = self.settings.frame_bytes_max;
+            self.complaints.warn(now, Kind::Frame, || match protocol {
+                Some(protocol) => format!("closing {peer}: it sent {protocol}"),
+                None => format!(
+                    "closing {peer}: its frame of {length} bytes exceeds jute.maxbuffer ({bytes_max})"
+                ),
+            });
             return self.refuse(id, out);
         }
         let end = 4 + length as usize;
@@ -437,12 +441,10 @@ impl Shard {
     pub(super) fn after_output(&mut self, id: ConnId, is_reply: bool, out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn(id) else { return };
         if conn.event_bytes > limits::CONN_EVENT_BYTES_MAX {
-            tracing::warn!(
-                "closing {} (session {}): it does not read, {} bytes of events are queued for it",
-                conn.peer,
-                conn.session,
-                conn.event_bytes
-            );
+            let (peer, session, bytes) = (conn.peer, conn.session, conn.event_bytes);
+            self.complaints.warn(self.now, Kind::Unread, || {
+                format!("closing {peer} (session {session}): it does not read, {bytes} bytes of events are queued for it")
+            });
             return self.drop_conn(id, out);
         }
         self.mark_dirty(id, is_reply);
@@ -489,14 +491,14 @@ impl Shard {
         match outcome {
             AuthOutcome::Identities(found) => {
                 if !conn.add_identities(found) {
-                    tracing::warn!(
-                        "closing {} (session {}): it has proved more identities than a connection may have ({} of \
-                         {} bytes)",
-                        conn.peer,
-                        conn.session,
-                        conn.identities.len(),
-                        conn.identity_bytes
-                    );
+                    let (peer, session, bytes) = (conn.peer, conn.session, conn.identity_bytes);
+                    let count = conn.identities.len();
+                    self.complaints.warn(self.now, Kind::Identities, || {
+                        format!(
+                            "closing {peer} (session {session}): it has proved more identities than a connection may \
+                             have ({count} of {bytes} bytes)"
+                        )
+                    });
                     self.reply_now(id, header, Zxid::ZERO, ErrorCode::AuthFailed.code(), &[]);
                     return self.close_after_flush(id);
                 }

@@ -28,6 +28,13 @@ pub struct Server {
 impl Server {
     /// Starts `ringkeeper start zoo.cfg` with these extra lines and waits until it serves.
     pub fn start(extra: &str, defines: &[&str]) -> Server {
+        let mut server = Server::prepare(extra, defines);
+        server.launch();
+        server
+    }
+
+    /// The same without starting it.
+    pub fn prepare(extra: &str, defines: &[&str]) -> Server {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let config = folder.path().join("zoo.cfg");
@@ -39,14 +46,17 @@ impl Server {
         );
         std::fs::write(&config, text).expect("a configuration");
         let defines = defines.iter().map(|define| define.to_string()).collect();
-        let mut server = Server { port, folder, config, defines, child: None };
-        server.launch();
-        server
+        Server { port, folder, config, defines, child: None }
     }
 
     /// Starts the process (again) and waits until it serves.
     pub fn launch(&mut self) {
         self.spawn();
+        self.wait_until_it_serves();
+    }
+
+    /// Waits until a started process serves.
+    pub fn wait_until_it_serves(&mut self) {
         let start = Instant::now();
         while self.four_letters("ruok").as_deref() != Some("imok") {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().expect("a child to ask"));
@@ -58,6 +68,11 @@ impl Server {
 
     /// Starts the process without waiting.
     pub fn spawn(&mut self) {
+        self.spawn_with(|_| {});
+    }
+
+    /// The same, with further arguments, or another place for what it prints.
+    pub fn spawn_with(&mut self, change: impl FnOnce(&mut Command)) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
         command.arg("start").arg(&self.config);
@@ -66,6 +81,7 @@ impl Server {
             command.arg(format!("-D{define}"));
         });
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        change(&mut command);
         self.child = Some(command.spawn().expect("the server's binary"));
     }
 

@@ -447,11 +447,14 @@ fn wait_until(end: Instant, watch: &Watch, pace: &Pace) {
         std::thread::sleep(slice);
         if is_watched && slice == PROGRESS_INTERVAL {
             let rate = (watch.replies.load(Ordering::Relaxed) - before) as f64 / slice.as_secs_f64();
-            eprint!("\r{rate:>10.0} replies per second on {} connections ", pace.connections);
+            crate::cli::output::err(format_args!(
+                "\r{rate:>10.0} replies per second on {} connections ",
+                pace.connections
+            ));
         }
     }
     if is_watched {
-        eprint!("\r{:60}\r", "");
+        crate::cli::output::err(format_args!("\r{:60}\r", ""));
     }
 }
 

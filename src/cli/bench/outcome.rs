@@ -142,7 +142,7 @@ impl Outcome {
 
     /// Prints the table and writes the JSON file, if one was asked for.
     pub fn publish(&self, json: Option<&Path>) -> Result<(), String> {
-        print!("{}", self.table());
+        crate::cli::output::out(format_args!("{}", self.table()));
         let Some(path) = json else { return Ok(()) };
         let text = serde_json::to_string_pretty(self).expect("numbers and strings always serialise");
         std::fs::write(path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))

@@ -10,7 +10,7 @@ pub fn write(results: &[PathBuf], output: &Path) -> Result<(), String> {
     let runs = results.iter().map(|path| read(path)).collect::<Result<Vec<_>, String>>()?;
     std::fs::write(output, page(&runs))
         .map_err(|error| format!("cannot write {}: {error}", output.display()))?;
-    println!("{}: {} runs", output.display(), runs.len());
+    outln!("{}: {} runs", output.display(), runs.len());
     Ok(())
 }
 

@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let facts = match arguments.facts() {
         Ok(facts) => facts,
         Err(error) => {
-            eprintln!("ringkeeper: {error}");
+            errln!("ringkeeper: {error}");
             return ExitCode::from(WRONG_USAGE);
         }
     };

@@ -253,14 +253,14 @@ impl Show<'_> {
         if self.arguments.verify {
             return self.problem(path, problem);
         }
-        eprintln!("{}, offset {}: {}", path.display(), problem.offset, problem.what);
+        errln!("{}, offset {}: {}", path.display(), problem.offset, problem.what);
         Ok(())
     }
 
     fn problem(&mut self, path: &Path, problem: &Problem) -> Result<(), String> {
         self.problems += 1;
         self.out.flush()?;
-        eprintln!("{}, offset {}: {}", path.display(), problem.offset, problem.what);
+        errln!("{}, offset {}: {}", path.display(), problem.offset, problem.what);
         Ok(())
     }
 

@@ -64,13 +64,17 @@ impl Progress {
         if told.elapsed() > EVERY {
             *told = Instant::now();
             self.is_shown = true;
-            eprint!("\r{}: {} %", self.name, position.min(self.bytes) * 100 / self.bytes);
+            crate::cli::output::err(format_args!(
+                "\r{}: {} %",
+                self.name,
+                position.min(self.bytes) * 100 / self.bytes
+            ));
         }
     }
 
     pub fn done(&self) {
         if self.is_shown {
-            eprintln!("\r{}: 100 %", self.name);
+            errln!("\r{}: 100 %", self.name);
         }
     }
 }

@@ -128,7 +128,7 @@ impl History<'_> {
             let image = match load(file) {
                 Ok(image) => image,
                 Err(error) => {
-                    eprintln!("{error}; trying the snapshot before");
+                    errln!("{error}; trying the snapshot before");
                     continue;
                 }
             };

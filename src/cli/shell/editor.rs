@@ -23,7 +23,7 @@ pub(super) fn run(mut shell: Shell) -> Shell {
     let mut editor = match editor {
         Ok(editor) => editor,
         Err(error) => {
-            eprintln!("ringkeeper: this terminal cannot be used: {error}");
+            errln!("ringkeeper: this terminal cannot be used: {error}");
             return shell;
         }
     };
@@ -54,7 +54,7 @@ pub(super) fn run(mut shell: Shell) -> Shell {
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
             Err(error) => {
-                eprintln!("ringkeeper: {error}");
+                errln!("ringkeeper: {error}");
                 break;
             }
         }
@@ -66,7 +66,7 @@ pub(super) fn run(mut shell: Shell) -> Shell {
 fn above_the_prompt(mut printer: impl ExternalPrinter + Send + 'static) -> Through {
     Box::new(move |text| {
         if printer.print(format!("{text}\n")).is_err() {
-            println!("{text}");
+            outln!("{text}");
         }
     })
 }

@@ -53,17 +53,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let options = match Options::parse(&arguments.words) {
         Ok(options) => options,
         Err(Refused(why, exit_code)) => {
-            eprintln!("{why}");
+            errln!("{why}");
             return ExitCode::from(exit_code);
         }
     };
     for ignored in &options.ignored {
-        eprintln!("  hint: {ignored} is no option of this shell and is ignored; see ringkeeper shell --help");
+        errln!("  hint: {ignored} is no option of this shell and is ignored; see ringkeeper shell --help");
     }
     let is_interactive =
         options.command.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_interactive && let Err(error) = crate::io::signals::block_interrupt() {
-        eprintln!("ringkeeper: Ctrl-C will end the shell: {error}");
+        errln!("ringkeeper: Ctrl-C will end the shell: {error}");
     }
     let mut shell = Shell::new(options);
     if shell.out.is_json() && !shell.options.command.is_empty() {
