@@ -293,9 +293,8 @@ fn reads_behind_a_write(port: u16, _: u64, _: &AtomicBool) -> Option<u64> {
 }
 
 fn watchers_unread(port: u16, _: u64, stop: &AtomicBool) -> Option<u64> {
-    let path = format!("/siege/told{}", "/x".repeat(0));
     let mut clients: Vec<Client> = (0..20).filter_map(|_| client(port)).collect();
-    let persistent = [string(&path), 0i32.to_be_bytes().to_vec()].concat();
+    let persistent = [string("/siege/told"), 0i32.to_be_bytes().to_vec()].concat();
     let count = clients.iter_mut().filter_map(|client| client.send(1, 106, &persistent).ok()).count();
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) && !stop.load(Ordering::SeqCst) {
@@ -309,8 +308,9 @@ fn identities(port: u16, seed: u64, _: &AtomicBool) -> Option<u64> {
     for index in 0..300u32 {
         let auth = format!("user{seed}-{index}:{}", "p".repeat(3000));
         let body = [0i32.to_be_bytes().to_vec(), string("digest"), buffer(auth.as_bytes())].concat();
-        client.send(-4, 100, &body).ok()?;
-        client.receive()?;
+        if client.send(-4, 100, &body).is_err() || client.receive().is_none() {
+            return Some(u64::from(index));
+        }
     }
     Some(300)
 }
@@ -356,9 +356,11 @@ fn flipped_requests(port: u16, seed: u64, _: &AtomicBool) -> Option<u64> {
         };
         let at = prng.below(request.len() as u64) as usize;
         request[at] = prng.next() as u8;
-        client.stream.write_all(&buffer(&[&7i32.to_be_bytes()[..], &request].concat())).ok()?;
-        client.ping()?;
         count += 1;
+        let frame = buffer(&[&7i32.to_be_bytes()[..], &request].concat());
+        if client.stream.write_all(&frame).is_err() || client.ping().is_none() {
+            break;
+        }
     }
     Some(count)
 }
