@@ -99,7 +99,9 @@ impl Crowd {
     fn start(port: u16) -> Crowd {
         let stop = Arc::new(AtomicBool::new(false));
         let rounds = Arc::new(AtomicU64::new(0));
-        let latencies = Arc::new(std::sync::Mutex::new(Histogram::new(3).expect("three digits")));
+        let latencies = Arc::new(std::sync::Mutex::new(
+            Histogram::new_with_bounds(1, 60_000_000, 3).expect("a minute in three digits"),
+        ));
         let threads = (0..HEALTHY_CLIENTS)
             .map(|index| {
                 let (stop, rounds, latencies) =
@@ -113,7 +115,10 @@ impl Crowd {
     /// Those since the last call, in microseconds.
     fn latencies(&self) -> Histogram<u64> {
         let mut latencies = self.latencies.lock().expect("no client panicked");
-        std::mem::replace(&mut *latencies, Histogram::new(3).expect("three digits"))
+        std::mem::replace(
+            &mut *latencies,
+            Histogram::new_with_bounds(1, 60_000_000, 3).expect("a minute in three digits"),
+        )
     }
 
     fn gets_on(&self) {
