@@ -44,9 +44,10 @@ impl Complaints {
             return;
         }
         window.written += 1;
+        let text = text();
         match std::mem::take(&mut window.silent) {
-            0 => tracing::warn!("{}", text()),
-            silent => tracing::warn!("{} ({silent} more of this kind before it)", text()),
+            0 => tracing::warn!("{text}"),
+            silent => tracing::warn!("{text} ({silent} more of this kind before it)"),
         }
     }
 }
