@@ -68,6 +68,8 @@ pub const LOG_WRITES_IN_FLIGHT_MAX: usize = 4;
 /// A group commit of fewer bytes waits for the write before it, or until the core has nothing else to do: each write costs
 /// the same however little is in it.
 pub const LOG_FRAME_BYTES_HELD: usize = 16 << 10;
+/// Files of released segments that are kept to be used again.
+pub const LOG_SPARES_MAX: usize = 2;
 /// Segments prepared ahead of need.
 pub const LOG_SEGMENTS_AHEAD: usize = 1;
 

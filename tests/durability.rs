@@ -4,11 +4,13 @@
 
 mod support;
 
+use ringkeeper::log::frame::{FRAME_HEADER_BYTES, FrameHeader, Seed, SegmentHeader};
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use support::{Client, Server, eventually, set_body};
+use zerocopy::IntoBytes;
 
 const ROUNDS: usize = 20;
 const WRITERS: usize = 4;
@@ -148,10 +150,14 @@ fn a_torn_tail_is_discarded_with_one_line() {
     let (mut server, writes) = stopped_with_writes();
     let end = end_of_log(&server);
     // Half of the frame that would have come next: the last frame with the next sequence, its body cut off.
+    let segment = SegmentHeader::read(&read_block(&server, 0)).unwrap();
+    let seed = Seed::of(segment.log_id.get());
     let mut torn = read_block(&server, end - BLOCK as u64);
-    let sequence = u64::from_le_bytes(torn[16..24].try_into().unwrap()) + 1;
-    torn[16..24].copy_from_slice(&sequence.to_le_bytes());
-    torn[80..].fill(0xab);
+    let mut frame = FrameHeader::read(&torn, seed).unwrap();
+    frame.sequence.set(frame.sequence.get() + 1);
+    frame.seal(seed, b"another body");
+    torn[..FRAME_HEADER_BYTES].copy_from_slice(frame.as_bytes());
+    torn[FRAME_HEADER_BYTES..].fill(0xab);
     overwrite(&server, end, &torn);
     server.launch();
     assert_eq!(server.connect().get("/a").unwrap(), writes.to_string().as_bytes());

@@ -3,7 +3,7 @@
 use super::Body;
 use super::tree::set_data;
 use ringkeeper::ids::{FrameSeq, SegmentId, SessionId, Zxid};
-use ringkeeper::log::{LogOutput, LogStart, LogWriter};
+use ringkeeper::log::{Epochs, LogOutput, LogStart, LogWriter};
 use ringkeeper::wire::txn::encode_entry;
 use ringkeeper::wire::{TxnDigest, TxnHeader};
 
@@ -11,9 +11,11 @@ use ringkeeper::wire::{TxnDigest, TxnHeader};
 pub fn frame(_: u32) -> Body {
     let start = LogStart {
         log_id: 9,
+        incarnation: 1 << 32,
         segment: SegmentId(1),
         frame: FrameSeq(1),
         last_zxid: Zxid(0),
+        epochs: Epochs::default(),
         segment_bytes: 64 << 20,
     };
     let mut log = LogWriter::new(start);

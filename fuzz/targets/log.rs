@@ -10,8 +10,10 @@ use std::io;
 
 const BLOCK: usize = 4096;
 /// Of a segment's header and of a frame's, with the checksum at the end.
-const SEGMENT_HEADER: usize = 68;
-const FRAME_HEADER: usize = 60;
+const SEGMENT_HEADER: usize = 92;
+const FRAME_HEADER: usize = 76;
+const LOG_ID: u128 = 7;
+const INCARNATION: u64 = 1 << 32;
 
 struct Segments(Vec<Vec<u8>>);
 
@@ -27,6 +29,10 @@ impl SegmentSource for Segments {
     fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let start = offset as usize;
         into.copy_from_slice(&self.0[segment.0 as usize - 1][start..start + into.len()]);
+        Ok(())
+    }
+
+    fn sync(&mut self, _: SegmentId) -> io::Result<()> {
         Ok(())
     }
 
@@ -47,17 +53,22 @@ fn segment(input: &[u8]) -> Vec<u8> {
 /// Makes headers of whatever stands where headers are.
 fn seal(bytes: &mut [u8], segment: u64) {
     let (first, rest) = bytes.split_at_mut(BLOCK);
-    first[..8].copy_from_slice(b"RKSEGMT1");
-    first[24..32].copy_from_slice(&segment.to_le_bytes());
+    first[..8].copy_from_slice(b"RKSEGMT2");
+    first[8..24].copy_from_slice(&LOG_ID.to_le_bytes());
+    first[24..32].copy_from_slice(&INCARNATION.to_le_bytes());
+    first[32..40].copy_from_slice(&segment.to_le_bytes());
     let sum = crc32c::crc32c(&first[..SEGMENT_HEADER - 4]);
     first[SEGMENT_HEADER - 4..SEGMENT_HEADER].copy_from_slice(&sum.to_le_bytes());
     for block in rest.chunks_mut(BLOCK) {
-        block[..8].copy_from_slice(b"RKFRAME1");
+        block[..8].copy_from_slice(b"RKFRAME2");
         block[8..16].copy_from_slice(&segment.to_le_bytes());
-        block[FRAME_HEADER - 4..FRAME_HEADER].fill(0);
-        let length = u32::from_le_bytes(block[48..52].try_into().expect("four bytes")) as usize;
-        let end = (FRAME_HEADER + length).min(BLOCK);
-        let sum = crc32c::crc32c(&block[..end]);
+        block[16..24].copy_from_slice(&INCARNATION.to_le_bytes());
+        let seed = crc32c::crc32c(&LOG_ID.to_le_bytes());
+        let sum = crc32c::crc32c_append(seed, &block[..FRAME_HEADER - 8]);
+        block[FRAME_HEADER - 8..FRAME_HEADER - 4].copy_from_slice(&sum.to_le_bytes());
+        let length = u32::from_le_bytes(block[56..60].try_into().expect("four bytes")) as usize;
+        let end = FRAME_HEADER.saturating_add(length).min(BLOCK);
+        let sum = crc32c::crc32c_append(sum, &block[FRAME_HEADER..end]);
         block[FRAME_HEADER - 4..FRAME_HEADER].copy_from_slice(&sum.to_le_bytes());
     }
 }

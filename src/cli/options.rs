@@ -1,9 +1,9 @@
 //! From the configuration to what the driver, the member and the shards take.
 
-use crate::config::{Config, Pin, SNAP_COUNT, Shards};
+use crate::config::{Config, DigestMismatch, Pin, SNAP_COUNT, Shards};
 use crate::ids::ShardId;
 use crate::limits;
-use crate::member::MemberSettings;
+use crate::member::{MemberSettings, OnMismatch};
 use crate::server::ServerOptions;
 use crate::shard::ShardSettings;
 use crate::shard::watches::Bounds;
@@ -61,6 +61,10 @@ pub(super) fn of(config: &Config) -> ServerOptions {
         },
         pin,
         cpus,
+        on_digest_mismatch: match config.digest_mismatch {
+            DigestMismatch::Refuse => OnMismatch::Refuse,
+            DigestMismatch::Warn => OnMismatch::Warn,
+        },
         trust_empty_snapshot: server.trust_empty_snapshot,
         image: ImageOptions { last_zxid_section: server.serialize_last_zxid, ..ImageOptions::default() },
         compression: server.snapshot_compression,

@@ -312,6 +312,7 @@ static SETTINGS: &[Setting] = &[
     field!("ringkeeper.io", io, value::io_choice),
     field!("ringkeeper.pin", pin, value::pin),
     field!("ringkeeper.durability", durability, value::durability),
+    field!("ringkeeper.digest.mismatch", digest_mismatch, value::digest_mismatch),
 ];
 
 /// Above this, one request could not be logged with the bounds in `limits`.

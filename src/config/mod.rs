@@ -34,6 +34,15 @@ use crate::tree::permission::DigestAlgorithm;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+/// What a start does when the digests in snapshots and log are not those of the data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DigestMismatch {
+    /// It ends.
+    Refuse,
+    /// It says so and goes on.
+    Warn,
+}
+
 /// The default of `snapCount`.
 pub const SNAP_COUNT: u64 = 100_000;
 
@@ -63,6 +72,8 @@ pub struct Config {
     pub pin: Pin,
     /// `ringkeeper.durability`; None: what a probe at start finds best.
     pub durability: Option<Durability>,
+    /// `ringkeeper.digest.mismatch`.
+    pub digest_mismatch: DigestMismatch,
     /// `standaloneEnabled`; false is refused.
     pub standalone_enabled: bool,
     /// `dynamicConfigFile`, which was read too.
@@ -221,6 +232,7 @@ impl Default for Config {
             io: IoChoice::Auto,
             pin: Pin::Auto,
             durability: None,
+            digest_mismatch: DigestMismatch::Refuse,
             standalone_enabled: true,
             dynamic_file: None,
             servers: Vec::new(),

@@ -1,6 +1,6 @@
 //! Text to typed values and back. An `Err` says in words what was expected; the caller adds file, line and key.
 
-use super::{Pin, Shards};
+use super::{DigestMismatch, Pin, Shards};
 use crate::io::{Durability, IoChoice};
 use crate::limits;
 use crate::tree::image::Compression;
@@ -114,6 +114,14 @@ pub(super) fn durability(text: &str) -> Parsed<Option<Durability>> {
     }
 }
 
+pub(super) fn digest_mismatch(text: &str) -> Parsed<DigestMismatch> {
+    match text {
+        "refuse" => Ok(DigestMismatch::Refuse),
+        "warn" => Ok(DigestMismatch::Warn),
+        _ => Err("refuse or warn".into()),
+    }
+}
+
 /// `true`, `false` or CPUs as `taskset` lists them: `0,2-3`.
 pub(super) fn pin(text: &str) -> Parsed<Pin> {
     let expected = || "true, false or a list of CPUs like 0,2-3".to_string();
@@ -220,6 +228,16 @@ impl Show for Option<Durability> {
             None | Some(Durability::None) => "auto",
             Some(Durability::Dsync) => "dsync",
             Some(Durability::Fdatasync) => "fdatasync",
+        }
+        .into()
+    }
+}
+
+impl Show for DigestMismatch {
+    fn show(&self) -> String {
+        match self {
+            DigestMismatch::Refuse => "refuse",
+            DigestMismatch::Warn => "warn",
         }
         .into()
     }

@@ -5,14 +5,21 @@
 //! frame. One group commit is one frame: a header block field and the transactions exactly as ZooKeeper serialises
 //! them, padded to whole blocks. A sector that may hold something acknowledged is never written again.
 //!
-//! Knows no tree, no roles, no files: `LogWriter` emits writes, `recovery` reads through a trait.
+//! Reading has two steps: `plan` looks at the segments' headers only and says which segments count, up to where, and
+//! which of them a snapshot leaves necessary; `replay` reads those.
+//!
+//! Knows no tree, no roles, no files: `LogWriter` emits writes, `plan` and `replay` read through a trait.
 
 pub mod apache;
+pub mod files;
 pub mod frame;
-pub mod recovery;
+mod plan;
+mod replay;
 mod writer;
 
-pub use recovery::{Recovered, RecoveryError, SegmentSource, recover};
+pub use frame::Epochs;
+pub use plan::{Plan, RecoveryError, SegmentFile, SegmentSource, plan, read_headers};
+pub use replay::{Recovered, Visitor, recover, replay};
 pub use writer::{LogOutput, LogStart, LogWriter};
 
 #[cfg(test)]

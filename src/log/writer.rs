@@ -2,10 +2,13 @@
 //! may start. There is no timer: what was appended while writes were in flight is the next frame. On a busy core a small
 //! frame is held back while a write is in flight; on an idle one it goes at once.
 //!
-//! Invariants: durable <= written <= appended, in frames and in zxids. A frame lies in one segment. `durable` only
+//! Invariants, asserted by `check`: durable <= written <= appended, in frames and in zxids. A frame lies in one segment. `durable` only
 //! covers the contiguous prefix: completions come in any order.
 
-use super::frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, SEGMENT_MAGIC, SegmentHeader};
+use super::frame::{
+    Epochs, FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, KIND_EPOCHS, KIND_TXNS, SEGMENT_MAGIC, Seed,
+    SegmentHeader,
+};
 use crate::aligned::AlignedBuffer;
 use crate::ids::{FrameSeq, SegmentId, Zxid};
 use crate::limits::{
@@ -19,12 +22,16 @@ use zerocopy::IntoBytes;
 pub struct LogStart {
     /// Random per data folder.
     pub log_id: u128,
+    /// Differs from that of every writer before.
+    pub incarnation: u64,
     /// The first segment this writer uses: always a fresh one.
     pub segment: SegmentId,
     /// The next frame.
     pub frame: FrameSeq,
     /// The newest zxid in the log or snapshot.
     pub last_zxid: Zxid,
+    /// As recovery found them.
+    pub epochs: Epochs,
     /// Bytes of each new segment.
     pub segment_bytes: u64,
 }
@@ -44,6 +51,8 @@ pub enum LogOutput {
 /// The log's writing side.
 pub struct LogWriter {
     log_id: u128,
+    seed: Seed,
+    incarnation: u64,
     segment_bytes: u64,
     /// Segments with frames of this run or before, oldest first, with the newest zxid before each.
     history: VecDeque<(SegmentId, Zxid)>,
@@ -55,11 +64,19 @@ pub struct LogWriter {
     next_segment: SegmentId,
     asked: usize,
     must_roll: bool,
+    /// Nothing more may go into the current segment: the next header makes a truncation durable.
+    is_truncated: bool,
+    epochs: Epochs,
+    /// They wait to be written as a frame of their own.
+    epochs_due: bool,
+    durable_epochs: Epochs,
     building: AlignedBuffer,
     built_bytes: usize,
     built_txns: u32,
     first_zxid: Zxid,
     appended: Zxid,
+    /// The newest zxid of the frames whose writes have begun.
+    written: Zxid,
     next_frame: FrameSeq,
     in_flight: VecDeque<InFlight>,
     durable: Zxid,
@@ -76,6 +93,7 @@ struct Place {
 struct InFlight {
     sequence: FrameSeq,
     last_zxid: Zxid,
+    epochs: Epochs,
     is_written: bool,
 }
 
@@ -84,6 +102,8 @@ impl LogWriter {
     pub fn new(start: LogStart) -> LogWriter {
         LogWriter {
             log_id: start.log_id,
+            seed: Seed::of(start.log_id),
+            incarnation: start.incarnation,
             segment_bytes: start.segment_bytes,
             history: VecDeque::new(),
             current: None,
@@ -91,11 +111,16 @@ impl LogWriter {
             next_segment: start.segment,
             asked: 0,
             must_roll: false,
+            is_truncated: false,
+            epochs: start.epochs,
+            epochs_due: false,
+            durable_epochs: start.epochs,
             building: AlignedBuffer::default(),
             built_bytes: 0,
             built_txns: 0,
             first_zxid: Zxid::ZERO,
             appended: start.last_zxid,
+            written: start.last_zxid,
             next_frame: start.frame,
             in_flight: VecDeque::new(),
             durable: start.last_zxid,
@@ -112,6 +137,7 @@ impl LogWriter {
     /// Adds a transaction to the frame being built. Only if `has_room`.
     pub fn append(&mut self, zxid: Zxid, entry: &[u8]) {
         assert!(zxid > self.appended, "transactions are appended in zxid order");
+        assert!(!self.epochs_due, "epochs that wait are written before transactions that follow them");
         if self.built_txns == 0 {
             self.first_zxid = zxid;
             self.built_bytes = FRAME_HEADER_BYTES;
@@ -170,12 +196,16 @@ impl LogWriter {
             self.asked += 1;
             out.push(LogOutput::Prepare { segment, bytes: self.segment_bytes });
         }
+        if self.epochs_due && self.in_flight.len() < LOG_WRITES_IN_FLIGHT_MAX {
+            self.start_epochs(out);
+        }
         if self.built_txns > 0
             && self.in_flight.len() < LOG_WRITES_IN_FLIGHT_MAX
             && (is_idle || !self.is_held_back())
         {
-            self.start_write(out);
+            self.start_write(KIND_TXNS, out);
         }
+        self.check();
     }
 
     /// A frame is held back for company. It goes with the next `flush` of an idle core, or once nothing is in flight.
@@ -186,7 +216,51 @@ impl LogWriter {
             && self.built_bytes < LOG_FRAME_BYTES_HELD
     }
 
-    fn start_write(&mut self, out: &mut Vec<LogOutput>) {
+    /// Makes epochs durable, in a frame of their own; `durable_epochs` tells when they are. What was appended before is
+    /// flushed first.
+    pub fn write_epochs(&mut self, epochs: Epochs) {
+        assert!(self.built_txns == 0, "transactions that precede epochs are flushed first");
+        assert!(epochs.current <= epochs.accepted, "nobody follows an epoch that it has not accepted");
+        assert!(self.epochs <= epochs, "epochs only grow");
+        self.epochs = epochs;
+        self.epochs_due = true;
+    }
+
+    /// The newest ones that survive a crash.
+    pub fn durable_epochs(&self) -> Epochs {
+        self.durable_epochs
+    }
+
+    /// Everything after `to` no longer counts, once the header of the next segment is durable: it is written at once,
+    /// with a frame of epochs. Nothing is rewritten, so a crash before finds the old tail.
+    pub fn truncate(&mut self, to: Zxid) {
+        assert!(self.is_idle() && !self.epochs_due, "a log is truncated when all of it is durable");
+        assert!(to <= self.appended, "only what is there is truncated");
+        self.history.iter_mut().for_each(|(_, previous)| *previous = to.min(*previous));
+        (self.appended, self.written, self.durable) = (to, to, to);
+        self.is_truncated = self.current.is_some();
+        self.must_roll = self.is_truncated;
+        self.epochs_due = true;
+    }
+
+    fn start_epochs(&mut self, out: &mut Vec<LogOutput>) {
+        assert!(self.built_txns == 0, "epochs are a frame of their own");
+        let body = self.epochs.to_bytes();
+        if self.building.is_empty() {
+            self.building = self.spare.pop().unwrap_or_default();
+        }
+        self.built_bytes = FRAME_HEADER_BYTES + body.len();
+        self.building.resize(LOG_BLOCK);
+        self.building.as_mut_slice()[FRAME_HEADER_BYTES..self.built_bytes].copy_from_slice(&body);
+        self.first_zxid = self.appended;
+        let before = self.next_frame;
+        self.start_write(KIND_EPOCHS, out);
+        // Without a segment it waits, and the buffer is free again.
+        self.epochs_due = self.next_frame == before;
+        self.built_bytes = 0;
+    }
+
+    fn start_write(&mut self, kind: u32, out: &mut Vec<LogOutput>) {
         let frame_bytes = self.built_bytes.next_multiple_of(LOG_BLOCK);
         let fits =
             |place: &Place, must_roll: bool| !must_roll && place.offset + frame_bytes as u64 <= place.bytes;
@@ -203,15 +277,18 @@ impl LogWriter {
         let mut header = FrameHeader {
             magic: FRAME_MAGIC.into(),
             segment: place.segment.0.into(),
+            incarnation: self.incarnation.into(),
             sequence: self.next_frame.0.into(),
             durable_through: self.durable_frame.0.into(),
             first_zxid: (self.first_zxid.0 as u64).into(),
             last_zxid: (self.appended.0 as u64).into(),
             body_bytes: (body as u32).into(),
             txns: self.built_txns.into(),
+            kind: kind.into(),
+            header_crc: 0.into(),
             crc: 0.into(),
         };
-        header.crc = header.checksum(&bytes[FRAME_HEADER_BYTES..self.built_bytes]).into();
+        header.seal(self.seed, &bytes[FRAME_HEADER_BYTES..self.built_bytes]);
         bytes[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
         let (segment, offset) = (place.segment, place.offset);
         place.offset += frame_bytes as u64;
@@ -220,10 +297,12 @@ impl LogWriter {
         self.in_flight.push_back(InFlight {
             sequence: self.next_frame,
             last_zxid: self.appended,
+            epochs: self.epochs,
             is_written: false,
         });
         out.push(LogOutput::Write { segment, offset, buffer, token: self.next_frame.0 });
         self.next_frame = FrameSeq(self.next_frame.0 + 1);
+        self.written = self.appended;
         self.built_txns = 0;
         self.built_bytes = 0;
     }
@@ -236,11 +315,16 @@ impl LogWriter {
         if let Some(old) = self.current.take() {
             out.push(LogOutput::Close { segment: old.segment });
         }
-        let before = self.in_flight.back().map_or(self.durable, |last| last.last_zxid);
-        self.history.push_back((segment, before));
+        assert!(self.is_current_before(segment), "segments are entered in the order of their numbers");
+        self.history.push_back((segment, self.written));
         self.current = Some(Place { segment, bytes, offset: LOG_BLOCK as u64 });
         self.must_roll = false;
+        self.is_truncated = false;
         true
+    }
+
+    fn is_current_before(&self, segment: SegmentId) -> bool {
+        self.history.back().is_none_or(|(last, _)| *last < segment)
     }
 
     /// Puts the header block in front of a segment's first frame: one write, one durability.
@@ -249,11 +333,14 @@ impl LogWriter {
         let mut header = SegmentHeader {
             magic: SEGMENT_MAGIC.into(),
             log_id: self.log_id.into(),
+            incarnation: self.incarnation.into(),
             segment: segment.0.into(),
             first_frame: self.next_frame.0.into(),
             previous_zxid: (previous.0 as u64).into(),
             durable_through: self.durable_frame.0.into(),
             durable_zxid: (self.durable.0 as u64).into(),
+            accepted_epoch: self.epochs.accepted.into(),
+            current_epoch: self.epochs.current.into(),
             crc: 0.into(),
         };
         header.crc = header.checksum().into();
@@ -275,10 +362,11 @@ impl LogWriter {
             assert!(frame.sequence.0 == self.durable_frame.0 + 1, "the durable prefix has no holes");
             self.durable_frame = frame.sequence;
             self.durable = frame.last_zxid;
+            self.durable_epochs = frame.epochs;
             self.in_flight.pop_front();
         }
-        assert!(self.durable <= self.appended, "nothing is durable that was not appended");
         self.keep_spare(buffer);
+        self.check();
     }
 
     fn keep_spare(&mut self, mut buffer: AlignedBuffer) {
@@ -310,7 +398,7 @@ impl LogWriter {
     }
 
     fn rolls(&self) -> bool {
-        self.must_roll && !self.ready.is_empty()
+        self.is_truncated || self.must_roll && !self.ready.is_empty()
     }
 
     /// A snapshot makes everything up to `oldest_kept` unnecessary: releases segments that hold nothing newer.
@@ -319,6 +407,60 @@ impl LogWriter {
             let (segment, _) = self.history.pop_front().expect("there are two at least");
             out.push(LogOutput::Release { segment });
         }
+    }
+
+    /// Asserts the invariants: the cursors always, what is summed over in debug builds and the simulator.
+    pub fn check(&self) {
+        assert!(
+            self.durable <= self.written && self.written <= self.appended,
+            "durable <= written <= appended"
+        );
+        assert!(self.durable_epochs <= self.epochs, "only epochs that were written are durable");
+        let in_flight = self.next_frame.0 - self.durable_frame.0 - 1;
+        assert!(in_flight == self.in_flight.len() as u64, "every frame is durable or in flight");
+        assert!(self.in_flight.len() <= LOG_WRITES_IN_FLIGHT_MAX, "writes in flight are bounded");
+        assert!(
+            self.in_flight.front().is_none_or(|first| !first.is_written),
+            "the durable prefix is moved on"
+        );
+        assert!((self.built_txns == 0) == (self.built_bytes == 0), "a frame is being built or not");
+        assert!(
+            self.built_txns > 0 || self.written == self.appended,
+            "what is appended is being built or written"
+        );
+        assert!(self.ready.len() + self.asked <= LOG_SEGMENTS_AHEAD, "few segments are prepared ahead");
+        if cfg!(debug_assertions) {
+            self.check_sums();
+        }
+    }
+
+    fn check_sums(&self) {
+        let history = self.history.iter().zip(self.history.iter().skip(1));
+        for ((segment, previous), (next, next_previous)) in history {
+            assert!(segment < next && previous <= next_previous, "segments and their zxids ascend");
+        }
+        let frames = self.in_flight.iter().zip(self.in_flight.iter().skip(1));
+        for (frame, next) in frames {
+            assert!(frame.sequence.0 + 1 == next.sequence.0, "frames have no gaps");
+            assert!(frame.last_zxid <= next.last_zxid && frame.epochs <= next.epochs, "frames ascend");
+        }
+        if let Some(place) = &self.current {
+            assert!(place.offset <= place.bytes, "frames lie inside their segment");
+            assert!(
+                self.history.back().is_some_and(|(last, _)| *last == place.segment),
+                "the newest is written to"
+            );
+        }
+        assert!(
+            self.ready.iter().all(|(segment, _)| self.is_current_before(*segment)),
+            "the prepared ones follow"
+        );
+    }
+
+    /// All segments that this writer knows on the disk: its history, and those that are ready.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        let ready = self.ready.iter().map(|(segment, _)| *segment);
+        self.history.iter().map(|(segment, _)| *segment).chain(ready)
     }
 
     /// Segments in use and how many bytes they take, for `dirs` and `conf`.

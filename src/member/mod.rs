@@ -30,7 +30,7 @@ mod snapshots;
 mod tests;
 
 pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
-pub use restore::{Restorer, follow_session};
+pub use restore::{OnMismatch, Progress, RestoreSource, Restored, SnapshotFile, follow_session, restore};
 pub use settings::MemberSettings;
 
 use crate::aligned::AlignedBuffer;
@@ -121,6 +121,11 @@ enum Phase {
 }
 
 impl Member {
+    /// The segments that it knows on the disk.
+    pub fn log_segments(&self) -> impl Iterator<Item = SegmentId> + '_ {
+        self.log.segments()
+    }
+
     /// A member at what recovery found. Nothing happens before [`MemberInput::Start`].
     pub fn new(settings: MemberSettings, recovered: RecoveredState) -> Member {
         let RecoveredState { mut store, sessions, last_zxid, log, segments, snapshots, txns_since_snapshot } =

@@ -1,19 +1,24 @@
-//! From the files to the state the server starts with: the newest usable snapshot, then the log after it.
+//! From the files to the state the server starts with. What is read and whether it may be served is decided by
+//! `member::restore`; here are the files, and what the operator sees of it.
 
 use super::ServerOptions;
 use super::apache::Source;
 use super::snapshots::{self, Files};
-use crate::ids::{FrameSeq, SegmentId, SessionId, Zxid};
-use crate::io::disk::AtomicFile;
-use crate::log::{LogStart, Recovered, SegmentSource, recover};
-use crate::member::{RecoveredState, Restorer};
-use crate::tree::image::Compression;
-use crate::tree::{Store, StoreSettings, Tree};
-use std::collections::BTreeMap;
+use crate::ids::{SegmentId, SessionId};
+use crate::io::disk::{AtomicFile, sync_folder};
+use crate::log::SegmentSource;
+use crate::log::apache::zxid_in_name;
+use crate::log::files::{LogFile, log_file, spare_name, sweep};
+use crate::member::{OnMismatch, Progress, RecoveredState, RestoreSource, Restored, SnapshotFile, restore};
+use crate::tree::image::{Compression, Image, ImageOptions};
+use crate::tree::{StoreSettings, Tree};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use crate::log::files::segment_name;
 
 /// Where our files are.
 #[derive(Clone, Debug)]
@@ -37,19 +42,16 @@ impl Folders {
     }
 }
 
-/// The name of a segment file.
-pub fn segment_name(segment: SegmentId) -> String {
-    format!("segment.{:016x}", segment.0)
-}
-
 /// A state with the files it came from.
 pub struct Booted {
     state: RecoveredState,
-    snapshot: Option<(Zxid, PathBuf)>,
+    snapshot: Option<SnapshotFile>,
     log_folder: PathBuf,
     txns: u64,
-    /// Transactions that carry another digest than the tree had after them.
-    pub mismatches: u64,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// Files of the log's folder to be used for segments to come.
+    pub spares: Vec<SegmentId>,
 }
 
 impl Booted {
@@ -72,7 +74,7 @@ impl Booted {
     pub fn source(&self) -> String {
         let (txns, folder) = (self.txns, self.log_folder.display());
         match &self.snapshot {
-            Some((_, path)) => format!("{} and {txns} transaction(s) of the log", path.display()),
+            Some(file) => format!("{} and {txns} transaction(s) of the log", file.name),
             None => format!("{txns} transaction(s) of the log in {folder}"),
         }
     }
@@ -80,7 +82,7 @@ impl Booted {
     /// In one line.
     pub fn summary(&self) -> String {
         let snapshot = match &self.snapshot {
-            Some((zxid, _)) => format!("snapshot {zxid}"),
+            Some(file) => format!("snapshot {}", file.zxid),
             None => "no snapshot".into(),
         };
         format!(
@@ -95,87 +97,64 @@ impl Booted {
 
 /// Reads the newest state from the files, also of a running server; changes nothing.
 pub(super) fn read_state(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
-    let restored = Restored::from(options, folders)?;
-    // The log is not gone on with.
-    let log_id = restored.recovered.log_id.unwrap_or_default();
-    Ok(restored.finish(options, folders, log_id))
+    let mut source = Folder { folders, image: options.image, open: None, is_read_only: true };
+    let restored = restore(&mut source, store_settings(options), OnMismatch::Warn, &mut |_| {})?;
+    Ok(booted(restored, options, folders, [0; 20]))
 }
 
 /// Recovers, or begins an empty server.
 pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
     take_over(options, folders)?;
-    let restored = Restored::from(options, folders)?;
-    if let Some(discarded) = &restored.recovered.discarded {
-        tracing::warn!("{discarded}");
-    }
-    forget_unused(&restored.recovered, folders)?;
-    let log_id = match restored.recovered.log_id {
-        Some(log_id) => log_id,
-        None => random_id().map_err(|error| format!("cannot read /dev/urandom: {error}"))?,
-    };
-    let booted = restored.finish(options, folders, log_id);
-    if booted.mismatches > 0 {
-        tracing::error!(
-            "{} transaction(s) of the log carry another digest than the tree had after them",
-            booted.mismatches
-        );
-    }
-    Ok(booted)
+    let mut source = Folder { folders, image: options.image, open: None, is_read_only: false };
+    let mut teller = Teller::new();
+    let restored =
+        restore(&mut source, store_settings(options), options.on_digest_mismatch, &mut |progress| {
+            teller.tell(progress);
+        })?;
+    restored.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let spares = sweep_folders(&restored.recovered.prepared, options, folders)?;
+    let drawn = draw().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+    Ok(Booted { spares, ..booted(restored, options, folders, drawn) })
 }
 
-/// The newest snapshot that reads well, and the log after it.
-struct Restored {
-    snapshots: Files,
-    snapshot: Option<Zxid>,
-    restorer: Restorer,
-    recovered: Recovered,
+/// `drawn`: for the log's id and the incarnation.
+fn booted(mut restored: Restored, options: &ServerOptions, folders: &Folders, drawn: [u8; 20]) -> Booted {
+    let (id, number) = drawn.split_first_chunk::<16>().expect("twenty bytes");
+    let number = u32::from_le_bytes(number.try_into().expect("four bytes"));
+    let log = restored.recovered.log_start(u128::from_le_bytes(*id), number, options.segment_bytes);
+    Booted {
+        snapshot: restored.snapshot.take(),
+        log_folder: folders.log.clone(),
+        txns: restored.recovered.txns,
+        warnings: std::mem::take(&mut restored.warnings),
+        spares: Vec::new(),
+        state: restored.into_state(log),
+    }
 }
 
-impl Restored {
-    fn from(options: &ServerOptions, folders: &Folders) -> Result<Restored, String> {
-        let snapshots = find_snapshots(folders)?;
-        let (snapshot, store, sessions) = load_newest(options, &snapshots);
-        let mut restorer = Restorer::new(store, sessions);
-        let mut source = Segments { folder: folders.log.clone(), open: None };
-        let begin = snapshot.unwrap_or(Zxid::ZERO);
-        let recovered = recover(&mut source, begin, &mut |entry| restorer.replay(entry));
-        let recovered = recovered.map_err(|error| error.to_string())?;
-        check_reached(&snapshots, recovered.last_zxid)?;
-        Ok(Restored { snapshots, snapshot, restorer, recovered })
+/// Says what is being read: a start that takes long is not taken for one that hangs.
+struct Teller {
+    told: Instant,
+}
+
+impl Teller {
+    fn new() -> Teller {
+        Teller { told: Instant::now() }
     }
 
-    fn finish(self, options: &ServerOptions, folders: &Folders, log_id: u128) -> Booted {
-        let Restored { mut snapshots, snapshot, restorer, recovered } = self;
-        let log = LogStart {
-            log_id,
-            segment: recovered.next_segment,
-            frame: recovered.next_frame.max(FrameSeq(1)),
-            last_zxid: recovered.last_zxid,
-            segment_bytes: options.segment_bytes,
-        };
-        let zxids = snapshots.keys().copied().collect();
-        let (txns, mismatches) = (recovered.txns, restorer.mismatches());
-        Booted {
-            state: restorer.finish(recovered, log, zxids),
-            snapshot: snapshot.and_then(|zxid| snapshots.remove_entry(&zxid)),
-            log_folder: folders.log.clone(),
-            txns,
-            mismatches,
+    fn tell(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Snapshot { name } => tracing::info!("reading the snapshot {name}"),
+            Progress::Segment { name, number, of } => {
+                tracing::info!("reading {name}, {number} of {of} of the log")
+            }
+            Progress::Txns { count, last_zxid } if self.told.elapsed() >= Duration::from_secs(1) => {
+                tracing::info!("{count} transaction(s) of the log applied, zxid {last_zxid}");
+            }
+            Progress::Txns { .. } => return,
         }
+        self.told = Instant::now();
     }
-}
-
-/// A snapshot that cannot be used still says how far the data once went: starting with less would lose it in silence.
-fn check_reached(snapshots: &Files, last: Zxid) -> Result<(), String> {
-    let lost = snapshots.iter().next_back().filter(|(zxid, _)| **zxid > last);
-    lost.map_or(Ok(()), |(_, path)| {
-        Err(format!(
-            "{} cannot be used, and what can be read of the older snapshots and the log ends at zxid {last}, before it. \
-             Restore the file from a backup, or the whole data folder from another copy; if losing what came after \
-             {last} is acceptable, move the file away and start again",
-            path.display()
-        ))
-    })
 }
 
 fn find_snapshots(folders: &Folders) -> Result<Files, String> {
@@ -259,82 +238,100 @@ fn foreign_files(options: &ServerOptions) -> String {
     lines.into_iter().collect()
 }
 
-type Loaded = (Option<Zxid>, Store, BTreeMap<SessionId, i32>);
-
-/// The newest snapshot that reads well; a bad one is named and the one before is tried.
-fn load_newest(options: &ServerOptions, found: &Files) -> Loaded {
-    let settings = store_settings(options);
-    for (zxid, path) in found.iter().rev() {
-        match snapshots::read(path, &settings, &options.image) {
-            Ok(image) => {
-                let mut store = Store::from_tree(settings, image.tree);
-                store.set_applied(*zxid);
-                if let (Some((at, digest)), Some(ours)) = (image.digest, store.digest())
-                    && at == *zxid
-                    && digest != ours
-                {
-                    tracing::error!(
-                        "{}: the digest in it is {digest:x}, but its tree has {ours:x}",
-                        path.display()
-                    );
-                }
-                return (Some(*zxid), store, image.sessions.into_iter().collect());
-            }
-            Err(error) => {
-                tracing::error!("{} cannot be used ({error}); trying the one before", path.display())
-            }
-        }
+/// Removes what processes that died have left behind, keeps a few prepared segments as spares, and makes both folders'
+/// entries durable, so that what was read now is there at the next start.
+fn sweep_folders(
+    prepared: &[SegmentId],
+    options: &ServerOptions,
+    folders: &Folders,
+) -> Result<Vec<SegmentId>, String> {
+    let mut files = Vec::new();
+    for (name, path) in names(&folders.log)? {
+        let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        files.push((name, bytes));
     }
-    (None, Store::new(settings), BTreeMap::new())
-}
-
-/// Segments that hold nothing go before anything new is written, so that no later start takes them for a part of the
-/// log.
-fn forget_unused(recovered: &Recovered, folders: &Folders) -> Result<(), String> {
-    for segment in &recovered.unused {
-        let path = folders.log.join(segment_name(*segment));
+    let swept = sweep(&files, prepared, options.segment_bytes);
+    for segment in &swept.rename {
+        let from = folders.log.join(segment_name(*segment));
+        let to = folders.log.join(spare_name(*segment));
+        fs::rename(&from, &to).map_err(|error| format!("cannot rename {}: {error}", from.display()))?;
+    }
+    let unfinished = names(&folders.data)?.into_iter().filter(|(name, _)| is_unfinished_snapshot(name));
+    let leftovers = swept.remove.iter().map(|name| folders.log.join(name));
+    for path in leftovers.chain(unfinished.map(|(_, path)| path)) {
         fs::remove_file(&path).map_err(|error| format!("cannot remove {}: {error}", path.display()))?;
     }
-    for entry in fs::read_dir(&folders.log).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("segment.") && name.ends_with(".tmp") {
-            let _ = fs::remove_file(entry.path());
-        }
+    for folder in [&folders.log, &folders.data] {
+        sync_folder(folder).map_err(|error| format!("cannot sync {}: {error}", folder.display()))?;
     }
-    crate::io::disk::sync_folder(&folders.log)
-        .map_err(|error| format!("cannot sync {}: {error}", folders.log.display()))
+    Ok(swept.spares)
 }
 
-fn random_id() -> io::Result<u128> {
-    let mut bytes = [0; 16];
+fn is_unfinished_snapshot(name: &str) -> bool {
+    name.starts_with("snapshot.") && name.ends_with(".tmp")
+}
+
+fn names(folder: &Path) -> Result<Vec<(String, PathBuf)>, String> {
+    let read = || -> io::Result<Vec<(String, PathBuf)>> {
+        let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        let name = |path: PathBuf| Some((path.file_name()?.to_str()?.to_owned(), path));
+        Ok(paths.into_iter().filter_map(name).collect())
+    };
+    read().map_err(|error| format!("cannot read the folder {}: {error}", folder.display()))
+}
+
+fn draw() -> io::Result<[u8; 20]> {
+    let mut bytes = [0; 20];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u128::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
-/// Segments as files.
-struct Segments {
-    folder: PathBuf,
+/// Snapshots and segments as files.
+struct Folder<'a> {
+    folders: &'a Folders,
+    image: ImageOptions,
     open: Option<(SegmentId, File)>,
+    /// Of a server that may be running: it cares for its files itself.
+    is_read_only: bool,
 }
 
-impl Segments {
+impl Folder<'_> {
+    fn path(&self, segment: SegmentId) -> PathBuf {
+        self.folders.log.join(segment_name(segment))
+    }
+
     fn file(&mut self, segment: SegmentId) -> io::Result<&File> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != segment) {
-            self.open = Some((segment, File::open(self.folder.join(segment_name(segment)))?));
+            self.open = Some((segment, File::open(self.path(segment))?));
         }
         Ok(&self.open.as_ref().expect("just opened").1)
     }
 }
 
-impl SegmentSource for Segments {
+impl RestoreSource for Folder<'_> {
+    fn snapshots(&self) -> io::Result<Vec<SnapshotFile>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folders.data)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if let Some(zxid) = name.and_then(|name| zxid_in_name(name, "snapshot")) {
+                found.push(SnapshotFile { zxid, name: path.display().to_string() });
+            }
+        }
+        Ok(found)
+    }
+
+    fn load(&mut self, file: &SnapshotFile, settings: &StoreSettings) -> Result<Image, String> {
+        snapshots::read(Path::new(&file.name), settings, &self.image)
+    }
+}
+
+impl SegmentSource for Folder<'_> {
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if let Some(hex) = name.strip_prefix("segment.")
-                && let Ok(id) = u64::from_str_radix(hex, 16)
-            {
-                found.push(SegmentId(id));
+        for entry in fs::read_dir(&self.folders.log)? {
+            if let Some(LogFile::Segment(id)) = entry?.file_name().to_str().and_then(log_file) {
+                found.push(id);
             }
         }
         found.sort_unstable();
@@ -342,14 +339,18 @@ impl SegmentSource for Segments {
     }
 
     fn length(&self, segment: SegmentId) -> io::Result<u64> {
-        Ok(fs::metadata(self.folder.join(segment_name(segment)))?.len())
+        Ok(fs::metadata(self.path(segment))?.len())
     }
 
     fn read(&mut self, segment: SegmentId, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.file(segment)?.read_exact_at(into, offset)
     }
 
+    fn sync(&mut self, segment: SegmentId) -> io::Result<()> {
+        if self.is_read_only { Ok(()) } else { self.file(segment)?.sync_data() }
+    }
+
     fn name(&self, segment: SegmentId) -> String {
-        self.folder.join(segment_name(segment)).display().to_string()
+        self.path(segment).display().to_string()
     }
 }

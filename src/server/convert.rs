@@ -79,12 +79,7 @@ pub fn export(options: &ServerOptions, to: &Path) -> Result<Report, String> {
     if lock.is_err() {
         warnings.push("a server uses this folder; what it has written since is not in the export".into());
     }
-    if booted.mismatches > 0 {
-        warnings.push(format!(
-            "{} transaction(s) of the log carry another digest than the tree had after them",
-            booted.mismatches
-        ));
-    }
+    warnings.extend(booted.warnings.iter().cloned());
     let digest = state.store.digest().map(|digest| (state.last_zxid, digest));
     let snapshot = Snapshot { tree: booted.tree(), sessions: &state.sessions, digest, zxid: state.last_zxid };
     report(&snapshot, booted.source(), warnings, Some((to.join("version-2"), options)))

@@ -57,6 +57,8 @@ pub struct ServerOptions {
     pub cpus: Option<Vec<usize>>,
     /// `snapshot.trust.empty`: Apache's files are taken over even if transactions are missing before them.
     pub trust_empty_snapshot: bool,
+    /// What to do about data whose digests do not match.
+    pub on_digest_mismatch: crate::member::OnMismatch,
     /// How snapshots are written.
     pub image: crate::tree::image::ImageOptions,
     /// Snapshots' file name extension and compression.
@@ -151,7 +153,7 @@ impl Process {
             .map(|fd| mailbox::<CoreMessage>(MESH_QUEUE_MAX, Arc::clone(fd) as Arc<dyn Waker>))
             .unzip();
         let trees = (0..layout.shards).map(|_| booted.tree().clone()).collect::<Vec<_>>();
-        let scribe = scribe::start(&options, &folders, booted.tree().without_index(), senders[0].clone())?;
+        let scribe = scribe::start(&options, &folders, &booted, senders[0].clone())?;
         let settings = MemberSettings { shards: layout.shards, ..options.member.clone() };
         let mut member = Some(Member::new(settings, booted.into_recovered()));
         let mut listeners = Some(ports.listeners);
@@ -250,16 +252,23 @@ fn bind_all(options: &ServerOptions) -> Result<Vec<TcpListener>, String> {
 }
 
 fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, String> {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + BIND_FOR;
+    let mut is_told = false;
     loop {
         match try_bind(address, backlog) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!("{address} is in use; trying again for {} s", BIND_FOR.as_secs());
+                }
                 std::thread::park_timeout(Duration::from_millis(20));
             }
             result => return result.map_err(|error| format!("cannot listen on {address}: {error}")),
         }
     }
 }
+
+/// A socket of a server that has just ended may live on for a moment.
+const BIND_FOR: Duration = Duration::from_secs(2);
 
 fn try_bind(address: SocketAddr, backlog: i32) -> std::io::Result<TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;

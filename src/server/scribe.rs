@@ -8,6 +8,8 @@ use super::{ServerOptions, boot};
 use crate::ids::{SegmentId, SessionId, Zxid};
 use crate::io::disk::{create_zeros, sync_folder};
 use crate::io::queue::Sender;
+use crate::limits::LOG_SPARES_MAX;
+use crate::log::files::spare_name;
 use crate::mesh::Batch;
 use crate::tree::Tree;
 use crate::tree::image::{Compression, ImageOptions};
@@ -123,7 +125,7 @@ impl Handle {
 pub fn start(
     options: &ServerOptions,
     folders: &boot::Folders,
-    tree: Tree,
+    booted: &boot::Booted,
     core: Sender<CoreMessage>,
 ) -> Result<Handle, String> {
     let data = Arc::new(ArrayQueue::new(ORDERS_MAX));
@@ -132,10 +134,11 @@ pub fn start(
         folder: folders.data.clone(),
         image: options.image,
         compression: options.compression,
-        tree,
+        tree: booted.tree().without_index(),
         core: core.clone(),
     };
-    let clerk = Clerk { folder: folders.log.clone(), spare: VecDeque::new(), core };
+    let spare = booted.spares.iter().map(|id| (folders.log.join(spare_name(*id)), options.segment_bytes));
+    let clerk = Clerk { folder: folders.log.clone(), spare: spare.collect(), core };
     let data_thread = spawn("scribe", Arc::clone(&data), historian)?;
     let files_thread = spawn("scribe-log", Arc::clone(&files), clerk)?;
     Ok(Handle { data, files, overflow: VecDeque::new(), data_thread, files_thread, unseen: 0 })
@@ -228,9 +231,6 @@ struct Clerk {
     core: Sender<CoreMessage>,
 }
 
-/// Released files kept for reuse.
-const SPARES_MAX: usize = 2;
-
 impl Worker for Clerk {
     fn carry_out(&mut self, order: Order) {
         match order {
@@ -266,9 +266,9 @@ impl Clerk {
     /// Old frames in a reused file carry their old segment number, so they need not be overwritten.
     fn release(&mut self, segment: SegmentId) {
         let path = self.folder.join(boot::segment_name(segment));
-        let spare = self.folder.join(format!("spare.{:016x}", segment.0));
+        let spare = self.folder.join(spare_name(segment));
         let length = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        if self.spare.len() < SPARES_MAX && fs::rename(&path, &spare).is_ok() {
+        if self.spare.len() < LOG_SPARES_MAX && fs::rename(&path, &spare).is_ok() {
             self.spare.push_back((spare, length));
         } else if let Err(error) = fs::remove_file(&path) {
             tracing::warn!("cannot remove the old log segment {}: {error}", path.display());

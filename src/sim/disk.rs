@@ -1,19 +1,38 @@
 //! A disk that loses everything a real one may lose: of a write in flight any sectors, in any order; of a snapshot that
-//! was not finished everything. What was reported as durable stays.
+//! was not finished everything but its name. What was reported as durable stays.
+//!
+//! A process can die alone: then what it was writing may be in the page cache, where the next process reads it, and go
+//! with the power later, unless it was made durable (`sync`).
 
 use crate::aligned::AlignedBuffer;
 use crate::ids::{SegmentId, Zxid};
 use crate::log::SegmentSource;
+use crate::log::files::{LogFile, Sweep, log_file, segment_name, spare_name};
+use crate::member::{RestoreSource, SnapshotFile};
 use crate::prng::Prng;
-use std::collections::BTreeMap;
+use crate::tree::image::{self, Image, ImageOptions};
+use crate::tree::{StoreSettings, Tree};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// Files in memory.
 #[derive(Clone, Default)]
 pub struct Disk {
     pub segments: BTreeMap<SegmentId, Vec<u8>>,
-    pub snapshots: BTreeMap<Zxid, Vec<u8>>,
-    spare: Vec<Vec<u8>>,
+    pub spares: BTreeMap<SegmentId, Vec<u8>>,
+    /// By file, so that one zxid may have two.
+    pub snapshots: BTreeMap<SnapshotFile, Vec<u8>>,
+    /// Names of files that were never finished.
+    pub leftovers: BTreeSet<String>,
+    unsynced: Vec<Sector>,
+}
+
+/// What stands on the disk below a sector of the page cache.
+#[derive(Clone)]
+struct Sector {
+    segment: SegmentId,
+    start: usize,
+    below: [u8; SECTOR],
 }
 
 /// A write that is not yet durable.
@@ -25,21 +44,19 @@ pub struct Write {
 }
 
 const SECTOR: usize = 512;
-const SPARES_MAX: usize = 2;
 
 impl Disk {
-    /// A segment of zeros, or one that was used before.
-    pub fn prepare(&mut self, segment: SegmentId, bytes: u64) {
-        let file = self.spare.pop().filter(|file| file.len() as u64 == bytes);
-        self.segments.insert(segment, file.unwrap_or_else(|| vec![0; bytes as usize]));
+    /// A segment of zeros, or a spare one.
+    pub fn prepare(&mut self, segment: SegmentId, bytes: u64, spare: Option<SegmentId>) {
+        let spare = spare.map(|spare| self.spares.remove(&spare).expect("spares that are known are there"));
+        self.segments.insert(segment, spare.unwrap_or_else(|| vec![0; bytes as usize]));
     }
 
     /// A segment is no longer needed.
-    pub fn release(&mut self, segment: SegmentId) {
-        if let Some(file) = self.segments.remove(&segment)
-            && self.spare.len() < SPARES_MAX
-        {
-            self.spare.push(file);
+    pub fn release(&mut self, segment: SegmentId, is_kept: bool) {
+        let file = self.segments.remove(&segment).expect("segments that are known are there");
+        if is_kept {
+            self.spares.insert(segment, file);
         }
     }
 
@@ -50,19 +67,80 @@ impl Disk {
         file[start..start + write.buffer.len()].copy_from_slice(write.buffer.as_slice());
     }
 
-    /// The power goes while these writes are in flight.
-    pub fn crash(&mut self, writes: Vec<Write>, prng: &mut Prng) {
-        self.spare.clear();
+    /// The power goes, or the process dies alone, while these writes are in flight.
+    pub fn crash(&mut self, writes: Vec<Write>, is_power_gone: bool, prng: &mut Prng) {
+        if is_power_gone {
+            self.lose_cache(prng);
+        }
         for write in writes {
             let survives = [0, 50, 90, 100][prng.below(4) as usize];
             let Some(file) = self.segments.get_mut(&write.segment) else { continue };
             for (index, sector) in write.buffer.as_slice().chunks(SECTOR).enumerate() {
-                if prng.chance(survives) {
-                    let start = write.offset as usize + index * SECTOR;
-                    file[start..start + sector.len()].copy_from_slice(sector);
+                if !prng.chance(survives) {
+                    continue;
                 }
+                let start = write.offset as usize + index * SECTOR;
+                let place = &mut file[start..start + SECTOR];
+                if !is_power_gone {
+                    let below = (&*place).try_into().expect("a sector");
+                    self.unsynced.push(Sector { segment: write.segment, start, below });
+                }
+                place.copy_from_slice(sector);
             }
         }
+    }
+
+    /// Some of what was never made durable is gone, newest first.
+    fn lose_cache(&mut self, prng: &mut Prng) {
+        let survives = [0, 50, 100][prng.below(3) as usize];
+        for Sector { segment, start, below } in std::mem::take(&mut self.unsynced).into_iter().rev() {
+            if let Some(file) = self.segments.get_mut(&segment)
+                && !prng.chance(survives)
+            {
+                file[start..start + SECTOR].copy_from_slice(&below);
+            }
+        }
+    }
+
+    /// A start cleans up.
+    pub fn sweep(&mut self, sweep: &Sweep) {
+        for segment in &sweep.rename {
+            let file = self.segments.remove(segment).expect("prepared segments are there");
+            self.spares.insert(*segment, file);
+        }
+        for name in &sweep.remove {
+            match log_file(name) {
+                Some(LogFile::Segment(id)) => _ = self.segments.remove(&id),
+                Some(LogFile::Spare(id)) => _ = self.spares.remove(&id),
+                _ => _ = self.leftovers.remove(name),
+            }
+        }
+    }
+
+    /// Files of the log's folder and their bytes.
+    pub fn log_files(&self) -> Vec<(String, u64)> {
+        let bytes = |file: &Vec<u8>| file.len() as u64;
+        let segments = self.segments.iter().map(|(id, file)| (segment_name(*id), bytes(file)));
+        let spares = self.spares.iter().map(|(id, file)| (spare_name(*id), bytes(file)));
+        let leftovers = self.leftovers.iter().map(|name| (name.clone(), 1));
+        segments.chain(spares).chain(leftovers).collect()
+    }
+
+    /// The snapshot's file as it is named here.
+    pub fn snapshot_file(zxid: Zxid, packing: &str) -> SnapshotFile {
+        SnapshotFile { zxid, name: format!("snapshot.{:x}{packing}", zxid.0) }
+    }
+}
+
+impl RestoreSource for Disk {
+    fn snapshots(&self) -> io::Result<Vec<SnapshotFile>> {
+        Ok(self.snapshots.keys().cloned().collect())
+    }
+
+    fn load(&mut self, file: &SnapshotFile, settings: &StoreSettings) -> Result<Image, String> {
+        let empty = Tree::empty(settings.hash_seed, settings.rules);
+        let bytes = &self.snapshots[file];
+        image::read(&mut &bytes[..], empty, &ImageOptions::default()).map_err(|error| error.to_string())
     }
 }
 
@@ -81,7 +159,12 @@ impl SegmentSource for Disk {
         Ok(())
     }
 
+    fn sync(&mut self, segment: SegmentId) -> io::Result<()> {
+        self.unsynced.retain(|sector| sector.segment != segment);
+        Ok(())
+    }
+
     fn name(&self, segment: SegmentId) -> String {
-        format!("segment {}", segment.0)
+        segment_name(segment)
     }
 }

@@ -28,11 +28,14 @@ mod client;
 mod disk;
 mod model;
 mod process;
+mod start;
 mod trace;
 mod watcher;
 mod world;
 
+use crate::ids::{SegmentId, Zxid};
 use crate::member::MemberInput;
+use start::restore_from;
 use world::{Conn, World};
 
 /// What became of a seed.
@@ -270,18 +273,17 @@ fn check_end(world: &mut World) -> Result<(), String> {
     if !world.process.as_ref().is_some_and(|process| process.is_stopped) {
         return Err("the member does not stop".into());
     }
-    let mut disk = world.disk.clone();
-    let (_, restorer, recovered) = world.recover(&mut disk, false)?;
-    if recovered.last_zxid.0 != world.model.zxid {
+    world.check_files()?;
+    let restored = world.restore()?;
+    if restored.recovered.last_zxid.0 != world.model.zxid {
         return Err(format!(
             "after an orderly stop {} is recovered: {:?}",
-            recovered.last_zxid, recovered.discarded
+            restored.recovered.last_zxid, restored.recovered.discarded
         ));
     }
-    let log = world.settings.log_start(&recovered);
-    let state = restorer.finish(recovered, log, Vec::new());
-    world.compare("the tree on the disk", state.store.tree())?;
-    damage(world)
+    world.compare("the tree on the disk", restored.store().tree())?;
+    let covered = world.covered(restored.snapshot.map_or(Zxid::ZERO, |file| file.zxid))?;
+    damage(world, &covered)
 }
 
 /// Blocks that follow the damage: at least as many frames as may be in flight at once, so that one of them says that
@@ -291,7 +293,7 @@ const BLOCK: usize = 4096;
 
 /// Flips a byte of the log with enough behind it: the start is refused, unless the byte says nothing or a snapshot
 /// covers it. It is never taken for a torn tail.
-fn damage(world: &mut World) -> Result<(), String> {
+fn damage(world: &mut World, covered: &[SegmentId]) -> Result<(), String> {
     let used = |file: &Vec<u8>| file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last / BLOCK + 1);
     let mut disk = world.disk.clone();
     let (mut behind, mut places) = (0, Vec::new());
@@ -309,12 +311,15 @@ fn damage(world: &mut World) -> Result<(), String> {
     disk.segments.get_mut(&segment).expect("it was chosen from them")[at] ^= flip;
     world.trace.line(format_args!("segment {}: byte {at} is flipped by {flip:#x}", segment.0));
     let last = world.model.zxid;
-    match world.recover(&mut disk, false) {
-        Ok((_, _, recovered)) if recovered.last_zxid.0 == last => Ok(()),
-        Ok((_, _, recovered)) => Err(format!(
+    match restore_from(&mut disk, world.settings.store()) {
+        Ok(restored) if restored.recovered.last_zxid.0 == last => Ok(()),
+        Ok(restored) => Err(format!(
             "a damaged log is taken for a torn one: {} instead of {last:#x} is recovered ({:?})",
-            recovered.last_zxid, recovered.discarded
+            restored.recovered.last_zxid, restored.recovered.discarded
         )),
+        Err(error) if covered.contains(&segment) => {
+            Err(format!("damage in a segment that a snapshot covers stops the start: {error}"))
+        }
         Err(_) => Ok(()),
     }
 }

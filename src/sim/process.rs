@@ -1,17 +1,18 @@
 //! The process: the production state machines and what lies between them. Drives them as the real driver does: a batch
 //! is queued for every shard before anybody can answer, and a shard empties its mailbox before it looks at bytes.
 
-use super::disk::Write;
+use super::disk::{Disk, Write};
 use super::world::World;
-use crate::ids::{ConnId, FrameSeq, Origin, SessionId, ShardId, Zxid};
-use crate::log::{LogOutput, LogStart, Recovered};
+use crate::ids::{ConnId, Origin, SegmentId, SessionId, ShardId, Zxid};
+use crate::limits::LOG_SPARES_MAX;
+use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, RecoveredState};
 use crate::mesh::{Batch, ToMember, ToShard};
 use crate::prng::Prng;
 use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
 use crate::tree::image::{self, ImageOptions};
 use crate::tree::{OwnerRules, StoreSettings, Tree};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// What differs from world to world.
@@ -19,12 +20,13 @@ use std::sync::Arc;
 pub struct Settings {
     seed: u64,
     shards: u16,
-    segment_bytes: u64,
+    pub segment_bytes: u64,
     snapshot_txns: u64,
     snapshots_kept: Option<usize>,
     pub session_ms: u64,
     outstanding_max: usize,
-    log_id: u128,
+    pub log_id: u128,
+    pub loses_snapshots: bool,
 }
 
 const BLOCK: u64 = 4096;
@@ -42,23 +44,13 @@ impl Settings {
             session_ms: 400 + prng.below(3000),
             outstanding_max: [2, 1000][prng.below(2) as usize],
             log_id: u128::from(prng.next_u64()) << 64 | u128::from(seed),
+            loses_snapshots: prng.chance(50),
         }
     }
 
     /// Of the member's data.
     pub fn store(&self) -> StoreSettings {
         StoreSettings { hash_seed: self.seed, rules: RULES, digest_enabled: true, enforce_quota: false }
-    }
-
-    /// Where the log goes on.
-    pub fn log_start(&self, recovered: &Recovered) -> LogStart {
-        LogStart {
-            log_id: recovered.log_id.unwrap_or(self.log_id),
-            segment: recovered.next_segment,
-            frame: recovered.next_frame.max(FrameSeq(1)),
-            last_zxid: recovered.last_zxid,
-            segment_bytes: self.segment_bytes,
-        }
     }
 
     fn member(&self) -> MemberSettings {
@@ -111,7 +103,9 @@ pub struct Process {
     scribe: Tree,
     orders: VecDeque<Order>,
     pub writes: Vec<Write>,
-    pub prepares: VecDeque<(crate::ids::SegmentId, u64)>,
+    pub prepares: VecDeque<(SegmentId, u64)>,
+    /// Files to be used for segments to come.
+    pub spares: VecDeque<SegmentId>,
     /// Who asked what: the session of each request on its way.
     asked: BTreeMap<(Origin, i32), SessionId>,
     accepted: BTreeMap<u64, usize>,
@@ -123,7 +117,7 @@ pub struct Process {
 const MAILBOX_MAX: usize = 20_000;
 
 impl Process {
-    pub fn new(settings: &Settings, state: RecoveredState) -> Process {
+    pub fn new(settings: &Settings, state: RecoveredState, spares: Vec<SegmentId>) -> Process {
         let tree = state.store.tree();
         let seats = (0..settings.shards)
             .map(|shard| Seat {
@@ -141,10 +135,19 @@ impl Process {
             orders: VecDeque::new(),
             writes: Vec::new(),
             prepares: VecDeque::new(),
+            spares: spares.into(),
             asked: BTreeMap::new(),
             accepted: BTreeMap::new(),
             by_origin: BTreeMap::new(),
             is_stopped: false,
+        }
+    }
+
+    /// The snapshot that is written next.
+    pub fn snapshot_begun(&self) -> Option<Zxid> {
+        match self.orders.front() {
+            Some(Order::Snapshot { zxid, .. }) => Some(*zxid),
+            _ => None,
         }
     }
 
@@ -224,7 +227,13 @@ impl World {
                 MemberOutput::Log(LogOutput::Prepare { segment, bytes }) => {
                     process.prepares.push_back((segment, bytes))
                 }
-                MemberOutput::Log(LogOutput::Release { segment }) => self.disk.release(segment),
+                MemberOutput::Log(LogOutput::Release { segment }) => {
+                    let is_kept = process.spares.len() < LOG_SPARES_MAX;
+                    if is_kept {
+                        process.spares.push_back(segment);
+                    }
+                    self.disk.release(segment, is_kept);
+                }
                 MemberOutput::Log(LogOutput::Close { .. }) => {}
                 MemberOutput::Snapshot { zxid, digest, sessions, keep } => {
                     process.orders.push_back(Order::Snapshot { zxid, digest, sessions, keep });
@@ -406,7 +415,8 @@ impl World {
             let what = "no space left".to_string();
             return self.with_member(MemberInput::SegmentFailed { segment, no_space: true, what });
         }
-        self.disk.prepare(segment, bytes);
+        let spare = self.process().spares.pop_front();
+        self.disk.prepare(segment, bytes, spare);
         self.with_member(MemberInput::SegmentReady { segment, bytes })
     }
 
@@ -428,15 +438,23 @@ impl World {
                 image::write(tree, &sessions, digest, zxid, &ImageOptions::default(), &mut bytes)
                     .map_err(|error| error.to_string())?;
                 let length = bytes.len() as u64;
-                self.disk.snapshots.insert(zxid, bytes);
-                while keep.is_some_and(|keep| self.disk.snapshots.len() > keep) {
-                    self.disk.snapshots.pop_first();
+                if self.prng.chance(10) {
+                    // Somebody has packed it.
+                    self.disk.snapshots.insert(Disk::snapshot_file(zxid, ".gz"), bytes.clone());
                 }
+                self.disk.snapshots.insert(Disk::snapshot_file(zxid, ""), bytes);
+                self.remove_old_snapshots(keep);
                 self.trace.line(format_args!("snapshot {zxid}: {length} bytes"));
                 self.with_member(MemberInput::SnapshotDone { zxid, bytes: length })
             }
             None => Ok(()),
         }
+    }
+
+    fn remove_old_snapshots(&mut self, keep: Option<usize>) {
+        let zxids: BTreeSet<Zxid> = self.disk.snapshots.keys().map(|file| file.zxid).collect();
+        let oldest = keep.and_then(|keep| zxids.into_iter().rev().nth(keep.max(1) - 1));
+        self.disk.snapshots.retain(|file, _| oldest.is_none_or(|oldest| file.zxid >= oldest));
     }
 
     /// Time passes; whoever waits for it is told.

@@ -9,17 +9,15 @@ use super::disk::Disk;
 use super::model::{Expected, Model};
 use super::process::{Process, Settings};
 use super::trace::Trace;
-use crate::ids::{Now, Origin, SessionId, Zxid};
-use crate::log::recover;
-use crate::member::{MemberInput, Restorer};
+use crate::ids::{Now, Origin, SessionId};
+use crate::member::SnapshotFile;
 use crate::mesh::{Batch, Committed, SessionChange};
 use crate::prng::Prng;
 use crate::send_buffer::SendBuffer;
-use crate::tree::image::{self, ImageOptions};
-use crate::tree::{Effect, Store, Tree};
+use crate::tree::{Effect, Tree};
 use crate::wire::Txn;
 use crate::wire::txn::decode_entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A socket between a client and the server.
 pub struct Conn {
@@ -53,6 +51,8 @@ pub struct World {
     pub may_refuse: bool,
     pub settings: Settings,
     pub crashes: u64,
+    /// Snapshots that cannot be read.
+    pub bad_snapshots: BTreeSet<SnapshotFile>,
 }
 
 /// How long a shard's word that a session was heard from may be on its way here; far less in production.
@@ -80,80 +80,15 @@ impl World {
             may_refuse: false,
             settings,
             crashes: 0,
+            bad_snapshots: BTreeSet::new(),
         };
         world.trace.line(format_args!("seed {seed}: {:?}", world.settings));
         world.start()?;
         Ok(world)
     }
 
-    /// Recovers from the disk and starts a process.
-    pub fn start(&mut self) -> Result<(), String> {
-        let (snapshot, restorer, recovered) = self.recover(&mut self.disk.clone(), true)?;
-        for segment in &recovered.unused {
-            self.disk.segments.remove(segment);
-        }
-        if restorer.mismatches() > 0 {
-            return Err("a digest in the log does not fit its tree".into());
-        }
-        let last = recovered.last_zxid;
-        self.trace
-            .line(format_args!("start: snapshot {snapshot:?}, {} transactions, last {last}", recovered.txns));
-        let log = self.settings.log_start(&recovered);
-        let state = restorer.finish(recovered, log, self.disk.snapshots.keys().copied().collect());
-        if last.0 < self.acknowledged || last.0 != self.model.zxid {
-            return Err(format!(
-                "recovered up to {last}; {:#x} was acknowledged, {:#x} committed",
-                self.acknowledged, self.model.zxid
-            ));
-        }
-        self.compare("the recovered tree", state.store.tree())?;
-        let sessions: BTreeMap<SessionId, i32> = state.sessions.iter().copied().collect();
-        if sessions != self.model.sessions {
-            return Err(format!("recovered sessions {sessions:?}, the model has {:?}", self.model.sessions));
-        }
-        self.heard = sessions.keys().map(|session| (*session, vec![self.now.mono_ms])).collect();
-        self.process = Some(Process::new(&self.settings, state));
-        self.with_member(MemberInput::Start)
-    }
-
-    /// Reads the disk. `learn`: transactions that were durable but never told anybody become part of the model.
-    pub fn recover(
-        &mut self,
-        disk: &mut Disk,
-        learn: bool,
-    ) -> Result<(Option<Zxid>, Restorer, crate::log::Recovered), String> {
-        let settings = self.settings.store();
-        let mut newest = None;
-        let (mut store, mut sessions) = (Store::new(settings), BTreeMap::new());
-        if let Some((zxid, bytes)) = disk.snapshots.last_key_value() {
-            let empty = Tree::empty(settings.hash_seed, settings.rules);
-            let image = image::read(&mut &bytes[..], empty, &ImageOptions::default())
-                .map_err(|error| format!("snapshot {zxid}: {error}"))?;
-            store = Store::from_tree(settings, image.tree);
-            store.set_applied(*zxid);
-            if image.digest != store.digest().map(|digest| (*zxid, digest)) {
-                return Err(format!("snapshot {zxid} carries the digest {:x?}", image.digest));
-            }
-            sessions = image.sessions.into_iter().collect();
-            newest = Some(*zxid);
-        }
-        let mut restorer = Restorer::new(store, sessions);
-        let mut entries: Vec<Vec<u8>> = Vec::new();
-        let recovered = recover(disk, newest.unwrap_or(Zxid::ZERO), &mut |entry| {
-            entries.push(entry.to_vec());
-            restorer.replay(entry)
-        });
-        let recovered = recovered.map_err(|error| error.to_string())?;
-        if learn {
-            for entry in &entries {
-                self.learn(entry)?;
-            }
-        }
-        Ok((newest, restorer, recovered))
-    }
-
     /// An entry of the log that the model may not know yet.
-    fn learn(&mut self, entry: &[u8]) -> Result<(), String> {
+    pub fn learn(&mut self, entry: &[u8]) -> Result<(), String> {
         let (header, txn, _) = decode_entry(entry).map_err(|error| error.to_string())?;
         let zxid = header.zxid.0;
         if zxid <= self.model.zxid {
@@ -282,7 +217,12 @@ impl World {
         self.trace.line(format_args!("crash: {why}"));
         self.crashes += 1;
         let Some(process) = self.process.take() else { return Ok(()) };
-        self.disk.crash(process.writes, &mut self.prng);
+        self.leave_behind(&process);
+        let is_power_gone = self.prng.chance(50);
+        self.disk.crash(process.writes, is_power_gone, &mut self.prng);
+        if self.prng.chance(30) {
+            self.damage_covered()?;
+        }
         for client in &mut self.clients {
             client.disconnect();
         }

@@ -1,9 +1,12 @@
 //! Log files read record by record, Apache's and ours alike, with a window of the file in memory and no more. Where
-//! `log::recovery` decides with what a server may start, this goes on as far as it can and names what is wrong.
+//! `log::plan` and `log::replay` decide with what a server may start, this goes on as far as it can and names what is wrong.
 
 use super::files::Kind;
 use crate::limits::LOG_BLOCK;
-use crate::log::frame::{FRAME_HEADER_BYTES, FrameHeader, SegmentHeader};
+use crate::log::Epochs;
+use crate::log::frame::{
+    FRAME_HEADER_BYTES, FrameHeader, KIND_EPOCHS, KIND_TXNS, Seed, SegmentHeader, other_version,
+};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -143,7 +146,7 @@ impl LogReader {
 
     fn next_in_frame(&mut self, entry: &mut Vec<u8>) -> Result<Option<u64>, Problem> {
         let Form::Segment { body_end, .. } = self.form else { unreachable!("asked for a segment") };
-        if self.at == body_end && !self.enter_frame()? {
+        if self.at == body_end && !self.enter_txns()? {
             return Ok(None);
         }
         let Form::Segment { body_end, frame_end, .. } = &mut self.form else {
@@ -166,25 +169,43 @@ impl LogReader {
         Ok(Some(at))
     }
 
-    /// True if the expected frame stands at `at`, whole.
-    fn enter_frame(&mut self) -> Result<bool, Problem> {
+    /// Goes on to the next frame with transactions.
+    fn enter_txns(&mut self) -> Result<bool, Problem> {
+        while let Some(kind) = self.enter_frame()? {
+            let Form::Segment { body_end, frame_end, .. } = &mut self.form else {
+                unreachable!("asked for a segment")
+            };
+            let length = (*body_end - self.at) as usize;
+            match kind {
+                KIND_TXNS if length == 0 => return Err(end(self.at, "a frame without transactions")),
+                KIND_TXNS => return Ok(true),
+                KIND_EPOCHS if Epochs::read(self.window.at(self.at, length)?).is_some() => {
+                    self.at = *frame_end;
+                    *body_end = *frame_end;
+                }
+                KIND_EPOCHS => return Err(end(self.at, "a frame of epochs has a body of another kind")),
+                _ => return Err(end(self.at, format!("a frame of the unknown kind {kind}"))),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The kind of the expected frame, if it stands at `at`, whole; `at` is at its body then.
+    fn enter_frame(&mut self) -> Result<Option<u32>, Problem> {
         let Form::Segment { header, expected, body_end, frame_end } = &mut self.form else {
             unreachable!("asked for a segment")
         };
         let block = self.window.at(self.at, FRAME_HEADER_BYTES)?;
-        let Some(frame) = FrameHeader::read(block) else { return Ok(false) };
-        let is_next = frame.segment.get() == header.segment.get() && frame.sequence.get() == *expected;
+        let Some(frame) = FrameHeader::read(block, seed_of(header)) else { return Ok(None) };
+        let is_next = is_of(&frame, header) && frame.sequence.get() == *expected;
         if !is_next || !is_sound(&mut self.window, self.at, &frame)? {
-            return Ok(false);
+            return Ok(None);
         }
         *expected += 1;
         *frame_end = self.at + frame.frame_bytes();
         self.at += FRAME_HEADER_BYTES as u64;
         *body_end = self.at + u64::from(frame.body_bytes.get());
-        if self.at == *body_end {
-            return Err(end(self.at, "a frame without transactions"));
-        }
-        Ok(true)
+        Ok(Some(frame.kind.get()))
     }
 
     /// Behind the last frame there is nothing, or what the file held before it was used again.
@@ -195,9 +216,9 @@ impl LogReader {
         while let Ok(block) = self.window.at(at, FRAME_HEADER_BYTES)
             && block.len() == FRAME_HEADER_BYTES
         {
-            if let Some(frame) = FrameHeader::read(block) {
+            if let Some(frame) = FrameHeader::read(block, seed_of(header)) {
                 let is_sound = is_sound(&mut self.window, at, &frame).unwrap_or(false);
-                if is_sound && frame.segment.get() < header.segment.get() {
+                if is_sound && frame.segment.get() <= header.segment.get() && !is_of(&frame, header) {
                     is_reused = true;
                 } else if at == self.at || is_sound && frame.sequence.get() >= expected {
                     return Some(end(self.at, frame_problem(self.at, at, expected)));
@@ -222,13 +243,22 @@ fn frame_problem(expected_at: u64, found_at: u64, expected: u64) -> String {
     }
 }
 
+fn seed_of(header: &SegmentHeader) -> Seed {
+    Seed::of(header.log_id.get())
+}
+
+/// Whether a frame was written for the segment with this header, and not for what its file was before.
+fn is_of(frame: &FrameHeader, header: &SegmentHeader) -> bool {
+    frame.segment == header.segment && frame.incarnation == header.incarnation
+}
+
 fn is_sound(window: &mut Window, at: u64, frame: &FrameHeader) -> Result<bool, Problem> {
     let whole = FRAME_HEADER_BYTES + frame.body_bytes.get() as usize;
     if whole > FRAME_BYTES_MAX {
         return Ok(false);
     }
     let bytes = window.at(at, whole)?;
-    Ok(bytes.len() == whole && frame.checksum(&bytes[FRAME_HEADER_BYTES..]) == frame.crc.get())
+    Ok(bytes.len() == whole && frame.is_body(&bytes[FRAME_HEADER_BYTES..]))
 }
 
 fn open_apache(window: &mut Window) -> Result<(u64, Form), Problem> {
@@ -247,6 +277,12 @@ fn open_apache(window: &mut Window) -> Result<(u64, Form), Problem> {
 
 fn open_segment(window: &mut Window) -> Result<(u64, Form), Problem> {
     let block = window.at(0, LOG_BLOCK)?;
+    if let Some(version) = other_version(block) {
+        return Err(end(
+            0,
+            format!("the segment is of log format {version}, which this version does not read"),
+        ));
+    }
     let Some(header) = SegmentHeader::read(block) else {
         return match window.first_nonzero(0) {
             // Prepared for later.

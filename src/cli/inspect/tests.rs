@@ -4,7 +4,9 @@ use super::files::Kind;
 use super::reader::{LogReader, Problem};
 use crate::limits::LOG_BLOCK;
 use crate::log::apache::ApacheLog;
-use crate::log::frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, SEGMENT_MAGIC, SegmentHeader};
+use crate::log::frame::{
+    FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, KIND_TXNS, SEGMENT_MAGIC, Seed, SegmentHeader,
+};
 use crate::tree::image::{self, ImageOptions};
 use crate::tree::{OwnerRules, Tree, snappy};
 use std::io::{Cursor, Read};
@@ -124,8 +126,8 @@ fn segment(frames: &[&[&[u8]]]) -> Vec<u8> {
         frame.sequence.set(41 + index as u64);
         frame.body_bytes.set(body.len() as u32);
         frame.txns.set(entries.len() as u32);
-        let crc = frame.checksum(&body);
-        frame.crc.set(crc);
+        frame.kind.set(KIND_TXNS);
+        frame.seal(Seed::of(7), &body);
         bytes.extend_from_slice(frame.as_bytes());
         bytes.extend_from_slice(&body);
         bytes.resize(bytes.len().next_multiple_of(LOG_BLOCK), 0);
@@ -157,11 +159,10 @@ fn what_a_segment_held_before_it_is_used_again_is_no_problem() {
     let mut renumbered = older;
     for block in 1..4 {
         let at = block * LOG_BLOCK;
-        let mut frame = FrameHeader::read(&renumbered[at..]).expect("a frame");
+        let mut frame = FrameHeader::read(&renumbered[at..], Seed::of(7)).expect("a frame");
         frame.segment.set(2);
         let body = at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + frame.body_bytes.get() as usize;
-        let crc = frame.checksum(&renumbered[body]);
-        frame.crc.set(crc);
+        frame.seal(Seed::of(7), &renumbered[body]);
         renumbered[at..at + FRAME_HEADER_BYTES].copy_from_slice(frame.as_bytes());
     }
     newer.truncate(2 * LOG_BLOCK);

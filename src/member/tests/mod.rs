@@ -5,6 +5,7 @@ mod space;
 use super::*;
 use crate::aligned::AlignedBuffer;
 use crate::ids::{ConnId, FrameSeq, ShardId};
+use crate::log::Epochs;
 use crate::mesh::{Answer, ClientRequest, Connect, Question, SessionChange, ShardPart};
 use crate::tree::{OwnerRules, StoreSettings};
 use crate::wire::request::{MultiHeader, encode_create};
@@ -64,9 +65,11 @@ impl World {
     ) -> World {
         let log = LogStart {
             log_id: 1,
+            incarnation: 1 << 32,
             segment: SegmentId(1),
             frame: FrameSeq(1),
             last_zxid,
+            epochs: Epochs::default(),
             segment_bytes: SEGMENT_BYTES,
         };
         let recovered = RecoveredState {
