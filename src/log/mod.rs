@@ -18,7 +18,7 @@ mod replay;
 mod writer;
 
 pub use frame::Epochs;
-pub use plan::{Plan, RecoveryError, SegmentFile, SegmentSource, plan, read_headers};
+pub use plan::{End, Plan, RecoveryError, SegmentFile, SegmentSource, ends, plan, read_headers};
 pub use replay::{Recovered, Visitor, recover, replay};
 pub use writer::{LogOutput, LogStart, LogWriter};
 

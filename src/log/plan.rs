@@ -109,12 +109,26 @@ fn first_of(source: &dyn SegmentSource, id: SegmentId, block: &[u8]) -> Result<F
     })
 }
 
+/// Up to where a segment counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    /// Before this frame.
+    pub frame: FrameSeq,
+    /// Up to and with this zxid.
+    pub zxid: Zxid,
+}
+
+impl End {
+    /// Nothing is behind it.
+    pub const UNBOUNDED: End = End { frame: FrameSeq(u64::MAX), zxid: Zxid(i64::MAX) };
+}
+
 /// What counts, and what a snapshot leaves necessary. Invariant: `first` names a segment with a header.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) files: Vec<SegmentFile>,
     /// Of each segment: before which frame it counts, and up to which zxid.
-    pub(super) ends: Vec<(FrameSeq, Zxid)>,
+    pub(super) ends: Vec<End>,
     /// The snapshot that reading goes on from.
     pub(super) snapshot: Zxid,
     pub(super) begin: Begin,
@@ -140,7 +154,7 @@ pub fn plan(
     files: Vec<SegmentFile>,
     snapshot: Zxid,
 ) -> Result<Plan, RecoveryError> {
-    let ends = ends(&files);
+    let ends: Vec<End> = ends(&files).into_iter().map(|(_, end)| end).collect();
     let log_id = files.iter().rev().find_map(SegmentFile::header).map(|header| header.log_id.get());
     let foreign =
         |file: &&SegmentFile| file.header().is_some_and(|header| Some(header.log_id.get()) != log_id);
@@ -167,15 +181,15 @@ pub fn plan(
     Ok(Plan { files, ends, snapshot, begin, log_id })
 }
 
-/// Before which frame and up to which zxid each segment counts: by the least of all headers behind it.
-fn ends(files: &[SegmentFile]) -> Vec<(FrameSeq, Zxid)> {
-    let mut least = (FrameSeq(u64::MAX), Zxid(i64::MAX));
-    let mut ends = vec![least; files.len()];
-    for (end, file) in ends.iter_mut().zip(files).rev() {
+/// Up to where each segment counts: by the least of all headers behind it.
+pub fn ends(files: &[SegmentFile]) -> Vec<(SegmentId, End)> {
+    let mut least = End::UNBOUNDED;
+    let mut ends: Vec<(SegmentId, End)> = files.iter().map(|file| (file.id, least)).collect();
+    for ((_, end), file) in ends.iter_mut().zip(files).rev() {
         *end = least;
         if let Some(header) = file.header() {
-            least.0 = least.0.min(FrameSeq(header.first_frame.get()));
-            least.1 = least.1.min(Zxid(header.previous_zxid.get() as i64));
+            least.frame = least.frame.min(FrameSeq(header.first_frame.get()));
+            least.zxid = least.zxid.min(Zxid(header.previous_zxid.get() as i64));
         }
     }
     ends
@@ -184,12 +198,12 @@ fn ends(files: &[SegmentFile]) -> Vec<(FrameSeq, Zxid)> {
 fn begin(
     source: &dyn SegmentSource,
     files: &[SegmentFile],
-    ends: &[(FrameSeq, Zxid)],
+    ends: &[End],
     snapshot: Zxid,
 ) -> Result<Begin, RecoveryError> {
-    let is_reached = |(file, end): (&SegmentFile, &(FrameSeq, Zxid))| {
+    let is_reached = |(file, end): (&SegmentFile, &End)| {
         file.header().is_some_and(|header| {
-            header.first_frame.get() < end.0.0 && Zxid(header.previous_zxid.get() as i64) <= snapshot
+            header.first_frame.get() < end.frame.0 && Zxid(header.previous_zxid.get() as i64) <= snapshot
         })
     };
     if let Some(first) = files.iter().zip(ends).rposition(is_reached) {
@@ -230,7 +244,7 @@ impl Plan {
 
     /// Whether any frame of a segment counts.
     pub(super) fn counts(&self, index: usize) -> bool {
-        let end = self.ends[index].0;
+        let end = self.ends[index].frame;
         self.files[index].header().is_some_and(|header| header.first_frame.get() < end.0)
     }
 
@@ -260,7 +274,7 @@ impl Plan {
     pub(super) fn history(&self, last_zxid: Zxid) -> Vec<(SegmentId, Zxid)> {
         let prepared = self.prepared();
         let mut history = Vec::with_capacity(self.files.len());
-        for (file, (_, end)) in self.files.iter().zip(&self.ends) {
+        for (file, End { zxid: end, .. }) in self.files.iter().zip(&self.ends) {
             if prepared.contains(&file.id) {
                 continue;
             }

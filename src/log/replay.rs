@@ -171,7 +171,7 @@ impl Replay<'_> {
         self.source.sync(segment).map_err(|error| io_error(self.source.name(segment), 0, &error))?;
         let length = self.length(segment)?;
         let mut offset = LOG_BLOCK as u64;
-        while recovered.next_frame < self.plan.ends[index].0 {
+        while recovered.next_frame < self.plan.ends[index].frame {
             match self.frame_at(index, offset, length, recovered.next_frame)? {
                 Found::Frame(header) => {
                     self.take_frame(index, offset, &header, recovered)?;
@@ -249,7 +249,7 @@ impl Replay<'_> {
         header: &FrameHeader,
         recovered: &mut Recovered,
     ) -> Result<(), RecoveryError> {
-        let end = self.plan.ends[index].1;
+        let end = self.plan.ends[index].zxid;
         let (first, last) = (Zxid(header.first_zxid.get() as i64), Zxid(header.last_zxid.get() as i64));
         if self.last_in_log.is_some_and(|before| first <= before.min(end)) && first <= end || last < first {
             let what = format!("zxids do not ascend: {first} to {last} comes late");

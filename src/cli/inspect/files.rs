@@ -63,7 +63,7 @@ pub fn kind_of(path: &Path) -> io::Result<Kind> {
 fn kind(head: &[u8], name: &str) -> Kind {
     match head {
         [b'Z', b'K', b'L', b'G', ..] => Kind::ApacheLog,
-        b"RKSEGMT1" => Kind::Segment,
+        [b'R', b'K', b'S', b'E', b'G', b'M', b'T', _] => Kind::Segment,
         [b'Z', b'K', b'S', b'N', ..] => Kind::Snapshot(Packing::Plain),
         [0x1f, 0x8b, ..] => Kind::Snapshot(Packing::Gzip),
         [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0] => Kind::Snapshot(Packing::Snappy),

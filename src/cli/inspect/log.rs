@@ -4,6 +4,7 @@ use super::files::{Folder, Kind, folders_of, kind_of};
 use super::output::{Out, Progress};
 use super::reader::{LogReader, Problem};
 use super::render;
+use super::segments::end_of;
 use crate::ids::Zxid;
 use crate::wire::txn::decode_entry;
 use crate::wire::{Txn, TxnHeader};
@@ -108,7 +109,8 @@ pub(super) fn run(arguments: &LogArgs, out: &mut Out) -> Result<(), String> {
     if let Some(new) = &arguments.repair {
         return repair(&arguments.path, new, out);
     }
-    let mut show = Show { arguments, out, problems: 0, previous: Zxid(i64::MIN) };
+    let is_folder = folders_of(&arguments.path)?.is_some();
+    let mut show = Show { arguments, out, is_folder, problems: 0, previous: Zxid(i64::MIN) };
     let mut files = log_files(&arguments.path)?;
     let mut index = 0;
     while index < files.len() {
@@ -148,6 +150,8 @@ pub(super) fn open(path: &Path) -> Result<(LogReader, u64), Problem> {
 struct Show<'a> {
     arguments: &'a LogArgs,
     out: &'a mut Out,
+    /// Its segments count beside each other; a file alone is shown as it is.
+    is_folder: bool,
     problems: u64,
     previous: Zxid,
 }
@@ -166,7 +170,8 @@ impl Show<'_> {
         let before = self.problems;
         let mut seen = Seen::default();
         match open(path) {
-            Ok((mut reader, bytes)) => {
+            Ok((reader, bytes)) => {
+                let mut reader = if self.is_folder { reader.until(end_of(path)) } else { reader };
                 let mut progress = Progress::new(path, bytes);
                 self.drain(path, &mut reader, &mut seen, &mut progress)?;
                 if self.arguments.follow {

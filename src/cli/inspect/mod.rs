@@ -7,6 +7,7 @@ mod log;
 mod output;
 mod reader;
 mod render;
+mod segments;
 mod snapshot;
 mod state;
 

@@ -2,11 +2,12 @@
 //! `log::plan` and `log::replay` decide with what a server may start, this goes on as far as it can and names what is wrong.
 
 use super::files::Kind;
+use crate::ids::Zxid;
 use crate::limits::LOG_BLOCK;
-use crate::log::Epochs;
 use crate::log::frame::{
     FRAME_HEADER_BYTES, FrameHeader, KIND_EPOCHS, KIND_TXNS, Seed, SegmentHeader, other_version,
 };
+use crate::log::{End, Epochs};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -52,6 +53,8 @@ pub struct LogReader {
     window: Window,
     at: u64,
     form: Form,
+    /// Of a segment beside others: what is behind does not count.
+    until: End,
 }
 
 enum Form {
@@ -74,7 +77,12 @@ impl LogReader {
             Kind::Segment => open_segment(&mut window)?,
             _ => open_apache(&mut window)?,
         };
-        Ok(LogReader { window, at, form })
+        Ok(LogReader { window, at, form, until: End::UNBOUNDED })
+    }
+
+    /// Ends where the segment no longer counts.
+    pub fn until(self, until: End) -> LogReader {
+        LogReader { until, ..self }
     }
 
     /// The next entry (header, transaction, digest) into `entry`; returns where its record begins. None: the content
@@ -83,7 +91,13 @@ impl LogReader {
         entry.clear();
         match self.form {
             Form::Apache => self.next_apache(entry),
-            Form::Segment { .. } => self.next_in_frame(entry),
+            Form::Segment { .. } => loop {
+                let place = self.next_in_frame(entry)?;
+                if place.is_none() || zxid_of(entry).is_none_or(|zxid| zxid <= self.until.zxid) {
+                    return Ok(place);
+                }
+                entry.clear();
+            },
         }
     }
 
@@ -101,6 +115,7 @@ impl LogReader {
     pub fn tail(&mut self) -> Option<Problem> {
         match self.form {
             Form::Apache => self.apache_tail(),
+            Form::Segment { expected, .. } if expected >= self.until.frame.0 => None,
             Form::Segment { header, expected, .. } => self.segment_tail(&header, expected),
         }
     }
@@ -195,6 +210,9 @@ impl LogReader {
         let Form::Segment { header, expected, body_end, frame_end } = &mut self.form else {
             unreachable!("asked for a segment")
         };
+        if *expected >= self.until.frame.0 {
+            return Ok(None);
+        }
         let block = self.window.at(self.at, FRAME_HEADER_BYTES)?;
         let Some(frame) = FrameHeader::read(block, seed_of(header)) else { return Ok(None) };
         let is_next = is_of(&frame, header) && frame.sequence.get() == *expected;
@@ -241,6 +259,11 @@ fn frame_problem(expected_at: u64, found_at: u64, expected: u64) -> String {
             "frame {expected} should stand here, but a later one stands at offset {found_at}: it is damaged"
         )
     }
+}
+
+/// Of a serialised transaction: after session (8) and cxid (4).
+fn zxid_of(entry: &[u8]) -> Option<Zxid> {
+    Some(Zxid(i64::from_be_bytes(entry.get(12..20)?.try_into().ok()?)))
 }
 
 fn seed_of(header: &SegmentHeader) -> Seed {

@@ -3,6 +3,7 @@
 
 use super::files::{Folder, Kind, folders_of, kind_of, unpacked};
 use super::log::{open, parse_zxid};
+use super::segments::{end_of, needed_after};
 use crate::ids::{SessionId, Zxid};
 use crate::log::apache::{files_from, follows};
 use crate::member::follow_session;
@@ -106,7 +107,7 @@ impl History<'_> {
     fn read(&self, path: &Path, to: Zxid) -> Result<State, String> {
         let mut state = self.begin(path, to)?;
         let from = state.zxid.unwrap_or(Zxid::ZERO);
-        for log in self.logs(from) {
+        for log in self.logs(from)? {
             if !replay(&log, (from, to), &mut state).map_err(|error| self.with_choices(error, to))? {
                 break;
             }
@@ -157,15 +158,15 @@ impl History<'_> {
         Err(self.with_choices(error, to))
     }
 
-    fn logs(&self, from: Zxid) -> Vec<PathBuf> {
+    fn logs(&self, from: Zxid) -> Result<Vec<PathBuf>, String> {
         if self.is_ours {
-            let is_segment = |log: &PathBuf| kind_of(log).is_ok_and(|kind| kind == Kind::Segment);
-            return self.folder.logs().into_iter().filter(is_segment).collect();
+            let folder = self.folder.segments.first().and_then(|(_, path)| path.parent());
+            return folder.map_or(Ok(Vec::new()), |folder| needed_after(folder, from));
         }
         let logs = &self.folder.apache_logs;
         let names: Vec<Zxid> = logs.iter().map(|(zxid, _)| *zxid).collect();
         let first = names.len() - files_from(&names, Zxid(from.0.saturating_add(1))).len();
-        logs[first..].iter().map(|(_, path)| path.clone()).collect()
+        Ok(logs[first..].iter().map(|(_, path)| path.clone()).collect())
     }
 }
 
@@ -173,7 +174,8 @@ impl History<'_> {
 fn replay(log: &Path, (from, to): (Zxid, Zxid), state: &mut State) -> Result<bool, String> {
     let named =
         |offset: u64, what: &dyn std::fmt::Display| format!("{}, offset {offset}: {what}", log.display());
-    let (mut reader, _) = open(log).map_err(|problem| named(problem.offset, &problem.what))?;
+    let (reader, _) = open(log).map_err(|problem| named(problem.offset, &problem.what))?;
+    let mut reader = reader.until(end_of(log));
     let mut entry = Vec::new();
     while let Some(offset) =
         reader.next(&mut entry).map_err(|problem| named(problem.offset, &problem.what))?
