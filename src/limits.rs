@@ -8,6 +8,12 @@ pub const JUTE_MAX_BUFFER: usize = 0xfffff;
 pub const SHARDS_MAX: usize = 64;
 /// Messages one core may queue for another.
 pub const MESH_QUEUE_MAX: usize = 4096;
+/// Words of the member that the slowest shard may have before it: one more waits for room.
+pub const WORDS_MAX: usize = 4096;
+/// Bytes of them before the member says no more.
+pub const WORDS_BYTES_MAX: usize = 64 << 20;
+/// The words that one step of what is committed takes at most: a batch, an answer behind it, the batch behind that.
+pub const WORDS_AT_ONCE: usize = 3;
 
 /// Reads of one connection that may stand before a write of it.
 pub const READS_BEFORE_WRITE_MAX: usize = 64;
@@ -97,4 +103,5 @@ const _: () = assert!(CONN_EVENT_BYTES_MAX + LARGEST_REPLIES_AT_ONCE * REPLY_BYT
 const _: () = assert!(EVENT_SHARED_BYTES_MIN < SEND_GATHER_BYTES_MAX);
 const _: () = assert!(CONN_WATCH_BYTES_MAX <= WATCH_BYTES_MAX);
 const _: () = assert!(CONN_PENDING_BYTES_MAX >= 2 * JUTE_MAX_BUFFER);
+const _: () = assert!(WORDS_MAX > 4 * WORDS_AT_ONCE && WORDS_BYTES_MAX >= 2 * LOG_FRAME_BYTES_MAX);
 const _: () = assert!(OUTSTANDING_BYTES_MAX >= 4 * JUTE_MAX_BUFFER);

@@ -102,10 +102,45 @@ pub struct Answer {
     pub silent: bool,
 }
 
+/// What the member says to its shards. All its words are in one order for all shards; a shard takes them up to the newest
+/// before it serves a client, so that it knows what any client has been told by another shard.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// None: every shard.
+    pub to: Option<ShardId>,
+    pub message: ToShard,
+}
+
+impl Word {
+    /// True if this shard should hear it.
+    pub fn concerns(&self, shard: ShardId) -> bool {
+        self.to.is_none_or(|to| to == shard)
+    }
+
+    /// Bytes that it holds, about.
+    pub fn bytes(&self) -> usize {
+        match &self.message {
+            ToShard::Committed(batch) => batch.bytes,
+            ToShard::Text { text, .. } => text.len(),
+            ToShard::Answer { answer, .. } => answer.body.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// How far the slowest shard is behind the member's words.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Lag {
+    pub words: usize,
+    pub bytes: usize,
+}
+
 /// Committed transactions in zxid order.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub txns: Vec<Committed>,
+    /// Of their entries in the log.
+    pub bytes: usize,
 }
 
 impl Batch {

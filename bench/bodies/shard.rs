@@ -52,7 +52,7 @@ impl Harness {
     fn commit(&mut self, effects: Effects, session: Option<SessionChange>) {
         self.zxid += 1;
         let committed = Committed { zxid: Zxid(self.zxid), effects, answer: None, session };
-        let batch = ToShard::Committed(Arc::new(Batch { txns: vec![committed] }));
+        let batch = ToShard::Committed(Arc::new(Batch { txns: vec![committed], bytes: 0 }));
         self.shard.step(NOW, ShardInput::FromMember(batch), &mut self.out);
     }
 

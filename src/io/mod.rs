@@ -19,6 +19,7 @@ mod patience;
 pub mod poller;
 pub mod process;
 pub mod queue;
+pub mod ring;
 pub mod signals;
 pub mod sys;
 #[cfg(test)]

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 struct Shared<T> {
     queue: ArrayQueue<T>,
     is_asleep: AtomicBool,
+    /// The receiver has ended.
+    is_gone: AtomicBool,
     waker: Arc<dyn Waker>,
 }
 
@@ -26,22 +28,24 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue for `capacity` messages whose receiver is woken by `waker`.
 pub fn mailbox<T>(capacity: usize, waker: Arc<dyn Waker>) -> (Sender<T>, Receiver<T>) {
-    let shared = Shared { queue: ArrayQueue::new(capacity), is_asleep: AtomicBool::new(false), waker };
+    let shared = Shared { queue: ArrayQueue::new(capacity), is_asleep: AtomicBool::new(false), is_gone: AtomicBool::new(false), waker };
     let shared = Arc::new(shared);
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
 impl<T> Sender<T> {
-    /// Queues a message; gives it back if the queue is full.
+    /// Queues a message; gives it back if the queue is full. A receiver that has ended takes everything and drops it.
     pub fn send(&self, message: T) -> Result<(), T> {
         self.push(message)?;
         self.wake();
         Ok(())
     }
 
-    /// The same without waking the receiver: `wake` must follow.
-    pub fn push(&self, message: T) -> Result<(), T> {
-        self.0.queue.push(message)
+    fn push(&self, message: T) -> Result<(), T> {
+        match self.0.queue.push(message) {
+            Err(message) if !self.0.is_gone.load(Ordering::Acquire) => Err(message),
+            _ => Ok(()),
+        }
     }
 
     /// Wakes the receiver if it sleeps: at most one system call per announced sleep.
@@ -87,6 +91,12 @@ impl<T> Receiver<T> {
     }
 }
 
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.0.is_gone.store(true, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +130,14 @@ mod tests {
         let (sender, _receiver) = mailbox(1, Arc::new(Count::default()) as Arc<dyn Waker>);
         assert_eq!(sender.send(1), Ok(()));
         assert_eq!(sender.send(2), Err(2));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_receiver_that_has_ended() {
+        let (sender, receiver) = mailbox(1, Arc::new(Count::default()) as Arc<dyn Waker>);
+        drop(receiver);
+        for message in 0..3 {
+            assert_eq!(sender.send(message), Ok(()));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::prepare::Stamp;
 use super::{Member, MemberOutput, Phase};
 use crate::ids::{Now, Origin, ShardId, Zxid};
-use crate::mesh::{Answer, Batch, Committed, SessionChange, ToShard};
+use crate::mesh::{Answer, Batch, Committed, Lag, SessionChange, ToShard};
 use crate::tree::Effects;
 use crate::wire::txn::encode_entry;
 use crate::wire::{Txn, TxnDigest};
@@ -112,15 +112,25 @@ impl Member {
         self.log.is_held_back()
     }
 
+    /// Tells the shards what is committed, as far as the slowest of them can take it; the rest stays pending.
     fn broadcast(&mut self, now: Now, committed: Zxid, out: &mut Vec<MemberOutput>) {
-        let mut batch = Batch { txns: Vec::with_capacity(self.pending_until(committed)) };
-        while let Some(front) = self.pending.front() {
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut batch = Batch { txns: Vec::with_capacity(self.pending_until(committed)), bytes: 0 };
+        // What this turn has said already counts as not taken.
+        let mut lag = self.lag.unwrap_or_default();
+        lag.words += out.iter().filter(|output| output.is_word()).count();
+        while !(self.lag.is_some() && self.is_too_far_behind(lag))
+            && let Some(front) = self.pending.front()
+        {
             if matches!(front, Pending::Txn { committed: txn, .. } if txn.zxid > committed) {
                 break;
             }
             match self.pending.pop_front().expect("there is a front") {
                 Pending::Answer { shard, message } => {
-                    send_batch(&mut batch, out);
+                    send_batch(&mut batch, &mut lag, out);
+                    lag.words += 1;
                     out.push(MemberOutput::ToShard(shard, message));
                 }
                 Pending::Txn { committed: txn, bytes } => {
@@ -135,14 +145,19 @@ impl Member {
                     }
                     let zxid = txn.zxid;
                     batch.txns.push(txn);
+                    batch.bytes += bytes;
+                    lag.bytes += bytes;
                     if let Some(snapshot) = self.snapshots.due(zxid) {
-                        send_batch(&mut batch, out);
+                        send_batch(&mut batch, &mut lag, out);
                         out.push(snapshot);
                     }
                 }
             }
         }
-        send_batch(&mut batch, out);
+        send_batch(&mut batch, &mut lag, out);
+        if let Some(known) = &mut self.lag {
+            *known = lag;
+        }
     }
 
     /// About how many transactions are pending up to this one.
@@ -154,8 +169,9 @@ impl Member {
     }
 }
 
-fn send_batch(batch: &mut Batch, out: &mut Vec<MemberOutput>) {
+fn send_batch(batch: &mut Batch, lag: &mut Lag, out: &mut Vec<MemberOutput>) {
     if !batch.txns.is_empty() {
+        lag.words += 1;
         out.push(MemberOutput::Broadcast(ToShard::Committed(Arc::new(std::mem::take(batch)))));
     }
 }

@@ -80,6 +80,13 @@ pub enum MemberOutput {
     Fatal { what: String },
 }
 
+impl MemberOutput {
+    /// True for what takes a place in the order of words to the shards.
+    pub(super) fn is_word(&self) -> bool {
+        matches!(self, MemberOutput::ToShard(..) | MemberOutput::Broadcast(_))
+    }
+}
+
 /// Why a connection is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RefuseReason {

@@ -35,9 +35,9 @@ pub use settings::MemberSettings;
 
 use crate::aligned::AlignedBuffer;
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
-use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX};
+use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX};
 use crate::log::{LogOutput, LogStart, LogWriter};
-use crate::mesh::{ToMember, ToShard};
+use crate::mesh::{Lag, ToMember, ToShard};
 use crate::tree::{Store, Undo};
 use crate::zab::Leader;
 use admission::Admission;
@@ -99,6 +99,9 @@ pub struct Member {
     started_ms: u64,
     /// As the driver last said.
     usage: Usage,
+    /// How far the slowest shard is behind, as the driver last said, with what was committed since. None: all shards
+    /// take every word at once.
+    lag: Option<Lag>,
     /// Log writes under way: token and start.
     log_writes: VecDeque<(u64, u64)>,
     /// How long log writes take.
@@ -157,6 +160,7 @@ impl Member {
             digests: VecDeque::new(),
             started_ms: 0,
             usage: Usage::default(),
+            lag: None,
             log_writes: VecDeque::new(),
             log_write_times: Summary::default(),
             undo: Undo::kept(),
@@ -201,11 +205,27 @@ impl Member {
     }
 
     /// False when the driver should leave further messages of the shards queued: too much is proposed and not yet
-    /// durable, or the log waits for a segment.
+    /// durable, the log waits for a segment, or a shard is a ring behind.
     pub fn is_accepting(&self) -> bool {
         self.stalled.is_empty()
+            && !self.waits_for_shards()
             && self.pending.len() < OUTSTANDING_TXNS_MAX
             && self.pending_bytes < OUTSTANDING_BYTES_MAX
+    }
+
+    /// How far the slowest shard is behind what this member has said; said by the driver before the messages of a turn.
+    /// Without it the shards take every word at once.
+    pub fn set_lag(&mut self, lag: Lag) {
+        self.lag = Some(lag);
+    }
+
+    /// Nothing that is committed is told before the slowest shard has taken some of what it was told.
+    pub fn waits_for_shards(&self) -> bool {
+        self.lag.is_some_and(|lag| self.is_too_far_behind(lag))
+    }
+
+    fn is_too_far_behind(&self, lag: Lag) -> bool {
+        lag.words + WORDS_AT_ONCE > self.settings.words_max || lag.bytes >= WORDS_BYTES_MAX
     }
 
     /// The driver leaves messages queued for a reason of its own: nobody expires before they can have been taken.

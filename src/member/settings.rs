@@ -46,6 +46,8 @@ pub struct MemberSettings {
     pub containers_per_minute: u32,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 never collects unused containers.
     pub container_never_used_ms: i64,
+    /// Words that the slowest shard may have before it.
+    pub words_max: usize,
     /// First line of srvr, stat and the value of `zk_version`.
     pub version: Arc<str>,
     /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
@@ -74,6 +76,7 @@ impl Default for MemberSettings {
             container_check_ms: 60_000,
             containers_per_minute: 10_000,
             container_never_used_ms: 0,
+            words_max: crate::limits::WORDS_MAX,
             version: Arc::from(concat!(env!("CARGO_PKG_VERSION"), "-ringkeeper")),
             configuration: Arc::from(""),
         }

@@ -1,14 +1,17 @@
 //! One core's loop: gather what happened, step the state machines with all of it, flush once, carry out what they want.
 
+use super::words::Words;
 use super::{CorePlan, boot, layout::Layout, scribe};
 use crate::ids::{Now, SegmentId, ShardId};
 use crate::io::clock::Clock;
 use crate::io::disk::{DiskProbe, open_segment};
 use crate::io::queue::{Receiver, Sender};
+use crate::io::ring::Reader;
 use crate::io::{Backend, Event, open_backend, process};
+use crate::limits::{WORDS_BYTES_MAX, WORDS_MAX};
 use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, RefuseReason, Usage};
-use crate::mesh::{ToMember, ToShard};
+use crate::mesh::{Lag, ToMember, ToShard, Word};
 use crate::shard::{Shard, ShardInput, ShardOutput};
 use crate::tree::slots::LOOK_AHEAD;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -21,8 +24,6 @@ use std::time::Duration;
 pub enum CoreMessage {
     /// To core 0, from a shard.
     ToMember(ToMember),
-    /// To a shard's core.
-    ToShard(ToShard),
     /// A connection for this core's shard.
     Adopt { socket: OwnedFd, peer: SocketAddr },
     /// To core 0, from the scribe.
@@ -35,6 +36,8 @@ pub enum CoreMessage {
 pub struct MemberSeat {
     member: Member,
     scribe: scribe::Handle,
+    /// To the shards of other cores; None if there are none.
+    words: Option<Words>,
     log_folder: PathBuf,
     probe: DiskProbe,
     /// Backend's file numbers of the segments being written.
@@ -57,12 +60,14 @@ impl MemberSeat {
     pub fn new(
         member: Member,
         scribe: scribe::Handle,
+        words: Option<Words>,
         folders: &boot::Folders,
         probe: DiskProbe,
     ) -> MemberSeat {
         MemberSeat {
             member,
             scribe,
+            words,
             log_folder: folders.log.clone(),
             probe,
             files: BTreeMap::new(),
@@ -96,8 +101,8 @@ impl MemberSeat {
 /// How often the process's own numbers are looked up, while there is something to do.
 const USAGE_EVERY_MS: u64 = 5000;
 
-/// How often core 0 looks whether the scribe has room again.
-const SCRIBE_LOOK: Duration = Duration::from_millis(5);
+/// How often core 0 looks whether the scribe or the shards have room again.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// One core.
 pub struct Core {
@@ -109,13 +114,13 @@ pub struct Core {
     clock: Clock,
     seat: Option<MemberSeat>,
     shard: Option<Shard>,
+    /// The member's words for the shard, if the member is on another core.
+    words: Option<Reader<Word>>,
     member_out: Vec<MemberOutput>,
     shard_out: Vec<ShardOutput>,
     /// Per core: messages its queue had no room for.
     overflow: Vec<VecDeque<CoreMessage>>,
     accepted: Vec<(OwnedFd, SocketAddr)>,
-    /// Messages taken from the mailbox ahead of their turn.
-    held: VecDeque<CoreMessage>,
     /// The last turn brought nothing to do.
     is_idle: bool,
     failure: Option<String>,
@@ -147,10 +152,10 @@ impl Core {
             clock: plan.clock,
             seat,
             shard,
+            words: plan.words,
             member_out: Vec::new(),
             shard_out: Vec::new(),
             accepted: Vec::new(),
-            held: VecDeque::new(),
             is_idle: true,
             failure: None,
             is_stopping: false,
@@ -183,26 +188,40 @@ impl Core {
 
     /// How long nothing needs to happen. None: until something arrives.
     fn wait_time(&mut self) -> Option<Duration> {
-        let is_busy = !self.held.is_empty()
-            || self.shard.as_ref().is_some_and(Shard::has_work)
+        let is_busy = self.shard.as_ref().is_some_and(Shard::has_work)
             || self.overflow.iter().any(|queue| !queue.is_empty())
             || self.seat.as_ref().is_some_and(|seat| {
                 // What an idle turn did not send has no room to go to; the scribe or a completed write will wake this core.
                 let comes_back = seat.member.holds_back() && !self.is_idle;
                 comes_back || !seat.waiting.is_empty() && seat.is_accepting()
             });
-        if is_busy || !self.receiver.announce_sleep() {
+        if is_busy || !self.may_sleep() {
             return Some(Duration::ZERO);
         }
         let member = self.seat.as_ref().and_then(|seat| seat.member.next_timeout());
         let shard = self.shard.as_ref().and_then(Shard::next_timeout);
         let due = member.into_iter().chain(shard).min();
         let wait = due.map(|due| Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms)));
-        // The scribe takes what waits for it without a word.
-        match self.seat.as_mut().is_some_and(|seat| seat.scribe.catch_up()) {
-            true => Some(wait.map_or(SCRIBE_LOOK, |wait| wait.min(SCRIBE_LOOK))),
+        // The scribe and the shards take what waits for them without a word.
+        let is_looking = self.seat.as_mut().is_some_and(|seat| {
+            seat.scribe.catch_up() || seat.member.waits_for_shards()
+        });
+        match is_looking {
+            true => Some(wait.map_or(LOOK_EVERY, |wait| wait.min(LOOK_EVERY))),
             false => wait,
         }
+    }
+
+    /// Announces that this core is about to sleep, unless something has arrived for it.
+    fn may_sleep(&self) -> bool {
+        if !self.receiver.announce_sleep() {
+            return false;
+        }
+        let has_words = self.words.as_ref().is_some_and(|words| !words.is_empty());
+        if has_words {
+            self.receiver.awake();
+        }
+        !has_words
     }
 
     /// Waits for the kernel and steps the state machines with what it tells.
@@ -215,8 +234,7 @@ impl Core {
             shard_out,
             accepted,
             clock,
-            receiver,
-            held,
+            words,
             is_idle,
             ..
         } = self;
@@ -228,16 +246,9 @@ impl Core {
                 Event::Accepted { socket, peer, .. } => accepted.push((socket, peer)),
                 Event::Received { conn, bytes } => {
                     *is_idle = false;
-                    // A client may ask here what another client has just been told elsewhere. The batch was queued for
-                    // every shard before any reply left, so whatever is queued is taken first.
-                    while let Some(message) = receiver.pop() {
-                        match message {
-                            CoreMessage::ToShard(message) => {
-                                step_shard(shard, now, ShardInput::FromMember(message), shard_out);
-                            }
-                            other => held.push_back(other),
-                        }
-                    }
+                    // A client may ask here what another client has just been told elsewhere. The batch was published
+                    // for every shard before any reply left, so whatever is published is taken first.
+                    take_words(words, shard, now, shard_out);
                     step_shard(shard, now, ShardInput::Received { conn, bytes }, shard_out);
                 }
                 Event::Sent { conn, spare } => {
@@ -263,8 +274,13 @@ impl Core {
 
     fn take_messages(&mut self) {
         let mut now = None;
+        if self.words.as_ref().is_some_and(|words| !words.is_empty()) {
+            self.is_idle = false;
+            let now = *now.get_or_insert_with(|| self.clock.now());
+            take_words(&mut self.words, &mut self.shard, now, &mut self.shard_out);
+        }
         for _ in 0..MESSAGES_PER_TURN {
-            let Some(message) = self.held.pop_front().or_else(|| self.receiver.pop()) else { break };
+            let Some(message) = self.receiver.pop() else { break };
             let now = *now.get_or_insert_with(|| self.clock.now());
             self.is_idle = false;
             match message {
@@ -272,9 +288,6 @@ impl Core {
                     if let Some(seat) = &mut self.seat {
                         seat.waiting.push_back(message);
                     }
-                }
-                CoreMessage::ToShard(message) => {
-                    step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
                 }
                 CoreMessage::Adopt { socket, peer } => self.adopt(now, socket, peer),
                 CoreMessage::Scribe(report) => self.on_report(now, report),
@@ -348,15 +361,17 @@ impl Core {
         if seat.scribe.is_behind() {
             seat.member.postpone_expiry(now);
         }
+        if let Some(words) = &mut seat.words {
+            seat.member.set_lag(words.catch_up());
+        }
         let mut ahead = 0;
-        while seat.is_accepting()
-            && let Some(message) = seat.waiting.pop_front()
-        {
+        while seat.is_accepting() && !seat.waiting.is_empty() {
             if ahead == 0 {
                 ahead = LOOK_AHEAD;
                 seat.member.look_ahead(seat.waiting.iter().take(LOOK_AHEAD));
             }
             ahead -= 1;
+            let Some(message) = seat.waiting.pop_front() else { break };
             seat.member.step(now, MemberInput::FromShard(message), &mut self.member_out);
         }
     }
@@ -367,6 +382,20 @@ impl Core {
         for output in std::mem::take(&mut self.member_out) {
             self.on_member_output(now, output);
         }
+        self.wake_the_slow();
+    }
+
+    /// A shard that nobody spoke to may sleep over words for others; it takes them before the ring is full of them.
+    fn wake_the_slow(&mut self) {
+        let lag = self.seat.as_mut().and_then(|seat| seat.words.as_mut()).map(Words::catch_up);
+        let Some(Lag { words, bytes }) = lag else { return };
+        if words > WORDS_MAX / 4 || bytes > WORDS_BYTES_MAX / 4 {
+            self.wake_shards();
+        }
+    }
+
+    fn wake_shards(&self) {
+        self.senders.iter().enumerate().filter(|(core, _)| *core != self.index).for_each(|(_, to)| to.wake());
     }
 
     fn on_member_output(&mut self, now: Now, output: MemberOutput) {
@@ -376,7 +405,7 @@ impl Core {
                 if let (ToShard::Committed(batch), Some(seat)) = (&message, &mut self.seat) {
                     seat.scribe.commit(batch);
                 }
-                self.broadcast(now, &message);
+                self.broadcast(now, message);
             }
             MemberOutput::Assign { token, shard } => self.on_assign(now, token, shard),
             MemberOutput::Refuse { token, reason } => self.on_refuse(token, reason),
@@ -502,38 +531,23 @@ impl Core {
     fn send_to_shard(&mut self, now: Now, shard: ShardId, message: ToShard) {
         let core = self.layout.core_of(shard);
         if core == self.index {
-            step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
-        } else {
-            self.send(core, CoreMessage::ToShard(message));
+            return step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
+        }
+        if let Some(words) = self.seat.as_mut().and_then(|seat| seat.words.as_mut()) {
+            words.say(Word { to: Some(shard), message });
+            self.senders[core].wake();
         }
     }
 
     /// Crash story without a crash: 1. Client A's write is committed; its shard is told, wakes and answers at once.
-    /// 2. A tells B, whose shard has not been told yet. 3. B reads and misses the write. So the message is queued for
-    /// every shard before any of them is woken or any local answer leaves.
-    fn broadcast(&mut self, now: Now, message: &ToShard) {
-        let cores: Vec<usize> =
-            (0..self.layout.shards).map(|shard| self.layout.core_of(ShardId(shard))).collect();
-        for core in cores.iter().copied().filter(|core| *core != self.index) {
-            let message = CoreMessage::ToShard(message.clone());
-            if !self.overflow[core].is_empty() {
-                self.overflow[core].push_back(message);
-            } else if let Err(message) = self.senders[core].push(message) {
-                self.overflow[core].push_back(message);
-            }
+    /// 2. A tells B, whose shard has not been told yet. 3. B reads and misses the write. So the message is there for
+    /// every shard at one instant, and a shard takes what is there before it serves B.
+    fn broadcast(&mut self, now: Now, message: ToShard) {
+        if let Some(words) = self.seat.as_mut().and_then(|seat| seat.words.as_mut()) {
+            words.say(Word { to: None, message: message.clone() });
+            self.wake_shards();
         }
-        for core in cores {
-            if core == self.index {
-                step_shard(
-                    &mut self.shard,
-                    now,
-                    ShardInput::FromMember(message.clone()),
-                    &mut self.shard_out,
-                );
-            } else {
-                self.senders[core].wake();
-            }
-        }
+        step_shard(&mut self.shard, now, ShardInput::FromMember(message), &mut self.shard_out);
     }
 
     fn send(&mut self, core: usize, message: CoreMessage) {
@@ -569,6 +583,22 @@ impl Core {
             }
         }
         self.shard_out = outputs;
+    }
+}
+
+/// Takes every word of the member that is published.
+fn take_words(
+    words: &mut Option<Reader<Word>>,
+    shard: &mut Option<Shard>,
+    now: Now,
+    out: &mut Vec<ShardOutput>,
+) {
+    let (Some(words), Some(shard)) = (words, shard) else { return };
+    let (until, id) = (words.published(), shard.id());
+    while let Some(message) = words.take(until, |word| word.concerns(id).then(|| word.message.clone())) {
+        if let Some(message) = message {
+            shard.step(now, ShardInput::FromMember(message), out);
+        }
     }
 }
 

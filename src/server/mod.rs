@@ -14,14 +14,17 @@ mod core;
 pub mod layout;
 mod scribe;
 mod snapshots;
+mod words;
 
 use crate::io::clock::Clock;
 use crate::io::disk::{DiskProbe, FolderLock};
 use crate::io::queue::{Receiver, Sender, mailbox};
+use crate::io::ring::Reader;
 use crate::io::sys::EventFd;
 use crate::io::{Durability, IoChoice, Waker, signals};
 use crate::limits::MESH_QUEUE_MAX;
 use crate::member::{Member, MemberSettings};
+use crate::mesh::Word;
 use crate::shard::{Shard, ShardSettings};
 use core::{Core, CoreMessage, MemberSeat};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -152,6 +155,14 @@ impl Process {
             .iter()
             .map(|fd| mailbox::<CoreMessage>(MESH_QUEUE_MAX, Arc::clone(fd) as Arc<dyn Waker>))
             .unzip();
+        let (mut words, readers) = match cores {
+            1 => (None, Vec::new()),
+            cores => {
+                let (words, readers) = words::Words::new(cores - 1);
+                (Some(words), readers)
+            }
+        };
+        let mut readers = readers.into_iter();
         let trees = (0..layout.shards).map(|_| booted.tree().clone()).collect::<Vec<_>>();
         let scribe = scribe::start(&options, &folders, &booted, senders[0].clone())?;
         let settings = MemberSettings { shards: layout.shards, ..options.member.clone() };
@@ -166,7 +177,10 @@ impl Process {
             let shard = layout.shard_on(index).and_then(|id| Some((id, trees.next()?)));
             let shard_settings = options.shard.clone().share_of(layout.shards);
             let seat = member.take().zip(scribe.take());
-            let seat = seat.map(|(member, scribe)| MemberSeat::new(member, scribe, &folders, ports.probe));
+            let is_first = seat.is_some();
+            let seat = seat.map(|(member, scribe)| {
+                MemberSeat::new(member, scribe, words.take(), &folders, ports.probe)
+            });
             let plan = CorePlan {
                 index,
                 cpu: layout.cpu_of(index),
@@ -174,6 +188,7 @@ impl Process {
                 event_fd,
                 receiver,
                 senders: senders.clone(),
+                words: if is_first { None } else { readers.next() },
                 layout: layout.clone(),
                 listeners: listeners.take().unwrap_or_default(),
                 is_over: Arc::clone(&is_over),
@@ -228,6 +243,8 @@ struct CorePlan {
     event_fd: Arc<EventFd>,
     receiver: Receiver<CoreMessage>,
     senders: Vec<Sender<CoreMessage>>,
+    /// The member's words, for cores without it.
+    words: Option<Reader<Word>>,
     layout: layout::Layout,
     listeners: Vec<TcpListener>,
     is_over: Arc<AtomicBool>,

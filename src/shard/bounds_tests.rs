@@ -118,7 +118,7 @@ impl World {
                 Answer { xid, op: Op::SetData, err: 0, body: ReplyBody::new(), close: false, silent: false };
             (Origin { shard: ShardId(0), conn }, answer)
         });
-        let batch = Batch { txns: vec![Committed { zxid, effects, answer, session }] };
+        let batch = Batch { txns: vec![Committed { zxid, effects, answer, session }], bytes: 0 };
         self.step(ShardInput::FromMember(ToShard::Committed(Arc::new(batch))));
     }
 

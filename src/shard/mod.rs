@@ -243,6 +243,11 @@ impl Shard {
         }
     }
 
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.settings.shard
+    }
+
     /// The shard's tree.
     pub fn tree(&self) -> &Tree {
         &self.tree

@@ -137,8 +137,8 @@ impl Client {
                 self.next_xid - 1
             }
         };
-        // A sync must bring everything that anybody has been told of before it was sent.
-        let floor = if matches!(action, Action::Sync) { facts.acknowledged } else { 0 };
+        // The reply must bring everything that anybody has been told of before.
+        let floor = facts.acknowledged;
         let frame = action.frame(xid);
         if action.is_write() {
             facts.sent.insert((session, xid), action.clone());
@@ -215,7 +215,7 @@ impl Client {
             return Err(say("answers come in the order of requests".into()));
         }
         let zxid = header.zxid.0;
-        if zxid < self.seen || header.err == 0 && zxid < asked.floor {
+        if zxid < self.seen || zxid < asked.floor {
             return Err(say(format!("{:#x} was seen before, {:#x} is due at least", self.seen, asked.floor)));
         }
         self.seen = zxid;

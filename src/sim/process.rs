@@ -1,13 +1,14 @@
 //! The process: the production state machines and what lies between them. Drives them as the real driver does: a batch
-//! is queued for every shard before anybody can answer, and a shard empties its mailbox before it looks at bytes.
+//! is there for every shard at one instant, and a shard takes what is there before it looks at bytes.
 
 use super::disk::{Disk, Write};
+use super::words::Words;
 use super::world::World;
 use crate::ids::{ConnId, Origin, SegmentId, SessionId, ShardId, Zxid};
-use crate::limits::LOG_SPARES_MAX;
+use crate::limits::{LOG_SPARES_MAX, WORDS_AT_ONCE};
 use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, RecoveredState};
-use crate::mesh::{Batch, ToMember, ToShard};
+use crate::mesh::{Batch, ToMember, ToShard, Word};
 use crate::prng::Prng;
 use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
 use crate::tree::image::{self, ImageOptions};
@@ -25,6 +26,9 @@ pub struct Settings {
     snapshots_kept: Option<usize>,
     pub session_ms: u64,
     outstanding_max: usize,
+    words_max: usize,
+    /// Broken on purpose: see `Words`.
+    pub has_torn_words: bool,
     pub log_id: u128,
     pub loses_snapshots: bool,
 }
@@ -43,6 +47,8 @@ impl Settings {
             snapshots_kept: [None, Some(1), Some(3)][prng.below(3) as usize],
             session_ms: 400 + prng.below(3000),
             outstanding_max: [2, 1000][prng.below(2) as usize],
+            words_max: [WORDS_AT_ONCE, 10, 4096][prng.below(3) as usize],
+            has_torn_words: false,
             log_id: u128::from(prng.next_u64()) << 64 | u128::from(seed),
             loses_snapshots: prng.chance(50),
         }
@@ -63,6 +69,7 @@ impl Settings {
             snapshots_kept: self.snapshots_kept,
             connections_per_address_max: 0,
             container_check_ms: 300,
+            words_max: self.words_max,
             ..MemberSettings::default()
         }
     }
@@ -85,7 +92,6 @@ impl Settings {
 /// One shard and what is on its way to and from it.
 pub struct Seat {
     pub shard: Shard,
-    pub mailbox: VecDeque<ToShard>,
     pub to_member: VecDeque<ToMember>,
     /// Of each connection slot, its generation and whether it is in use.
     slots: Vec<(u32, bool)>,
@@ -100,6 +106,7 @@ enum Order {
 pub struct Process {
     pub member: Member,
     pub seats: Vec<Seat>,
+    words: Words,
     scribe: Tree,
     orders: VecDeque<Order>,
     pub writes: Vec<Write>,
@@ -113,16 +120,12 @@ pub struct Process {
     pub is_stopped: bool,
 }
 
-/// A bound on every mailbox; far above what a few clients can fill.
-const MAILBOX_MAX: usize = 20_000;
-
 impl Process {
     pub fn new(settings: &Settings, state: RecoveredState, spares: Vec<SegmentId>) -> Process {
         let tree = state.store.tree();
         let seats = (0..settings.shards)
             .map(|shard| Seat {
                 shard: Shard::new(settings.shard(shard), tree.clone()),
-                mailbox: VecDeque::new(),
                 to_member: VecDeque::new(),
                 slots: Vec::new(),
             })
@@ -131,6 +134,7 @@ impl Process {
         Process {
             member: Member::new(settings.member(), state),
             seats,
+            words: Words::new(settings.shards, settings.words_max, settings.has_torn_words),
             scribe,
             orders: VecDeque::new(),
             writes: Vec::new(),
@@ -153,9 +157,9 @@ impl Process {
 
     /// Nothing is on its way inside.
     pub fn is_idle(&self) -> bool {
-        let quiet =
-            |seat: &Seat| seat.mailbox.is_empty() && seat.to_member.is_empty() && !seat.shard.has_work();
-        self.seats.iter().all(quiet)
+        let quiet = |seat: &Seat| seat.to_member.is_empty() && !seat.shard.has_work();
+        self.words.is_empty()
+            && self.seats.iter().all(quiet)
             && self.writes.is_empty()
             && self.orders.is_empty()
             && self.prepares.is_empty()
@@ -179,6 +183,8 @@ impl World {
     pub fn member_turn(&mut self, at_most: u64) -> Result<(), String> {
         let now = self.now;
         let mut out = Vec::new();
+        let process = self.process();
+        process.member.set_lag(process.words.catch_up());
         for _ in 0..at_most {
             let World { prng, process, .. } = self;
             let process = process.as_mut().expect("a process runs");
@@ -201,7 +207,7 @@ impl World {
             let Some(process) = &mut self.process else { return Ok(()) };
             match output {
                 MemberOutput::ToShard(shard, message) => {
-                    process.seats[shard.0 as usize].mailbox.push_back(message)
+                    process.words.say(Word { to: Some(shard), message }, &mut self.prng)?;
                 }
                 MemberOutput::Broadcast(message) => {
                     if let ToShard::Committed(batch) = &message {
@@ -210,11 +216,9 @@ impl World {
                         self.on_batch(batch, &asked)?;
                         self.process().asked = asked;
                     }
-                    let process = self.process();
-                    process.seats.iter_mut().for_each(|seat| seat.mailbox.push_back(message.clone()));
-                    if process.seats.iter().any(|seat| seat.mailbox.len() > MAILBOX_MAX) {
-                        return Err("a mailbox grows without bound".into());
-                    }
+                    let World { process, prng, .. } = self;
+                    let process = process.as_mut().expect("a process runs");
+                    process.words.say(Word { to: None, message }, prng)?;
                 }
                 MemberOutput::Assign { token, shard } => self.assign(token, shard),
                 MemberOutput::Refuse { token, .. } => {
@@ -274,9 +278,11 @@ impl World {
         self.with_shard(shard.0 as usize, ShardInput::Accepted { conn: id, peer });
     }
 
-    /// One input for a shard, after everything in its mailbox, and what it wants at once.
+    /// One input for a shard and what it wants at once. Before bytes it takes every word that is there.
     pub fn with_shard(&mut self, shard: usize, input: ShardInput<'_>) {
-        self.empty_mailbox(shard, usize::MAX);
+        if matches!(input, ShardInput::Received { .. }) {
+            self.take_words(shard, u64::MAX);
+        }
         let now = self.now;
         let mut out = Vec::new();
         let seat = &mut self.process().seats[shard].shard;
@@ -285,14 +291,22 @@ impl World {
         self.carry_out_shard(shard, out);
     }
 
-    /// A shard takes messages of the member.
-    pub fn empty_mailbox(&mut self, shard: usize, at_most: usize) {
+    /// A shard takes words of the member, whatever is left of them.
+    pub fn hear(&mut self, shard: usize, at_most: u64) {
+        if at_most == u64::MAX || self.prng.chance(10) {
+            self.process().words.publish_to(shard);
+        }
+        self.take_words(shard, at_most);
+    }
+
+    fn take_words(&mut self, shard: usize, at_most: u64) {
         let now = self.now;
         let mut out = Vec::new();
-        let seat = &mut self.process().seats[shard];
-        for _ in 0..at_most.min(seat.mailbox.len()) {
-            let message = seat.mailbox.pop_front().expect("it is counted");
-            seat.shard.step(now, ShardInput::FromMember(message), &mut out);
+        let Process { words, seats, .. } = self.process();
+        for _ in 0..at_most.min(words.count(shard)) {
+            if let Some(message) = words.take(shard) {
+                seats[shard].shard.step(now, ShardInput::FromMember(message), &mut out);
+            }
         }
         self.carry_out_shard(shard, out);
     }

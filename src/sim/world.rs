@@ -60,9 +60,10 @@ const MESSAGES_MS: u64 = 250;
 
 impl World {
     /// A world as the seed wants it, with a running, empty server.
-    pub fn new(seed: u64, is_loud: bool) -> Result<World, String> {
+    pub fn new(seed: u64, is_loud: bool, change: impl FnOnce(&mut Settings)) -> Result<World, String> {
         let mut prng = Prng::new(seed);
-        let settings = Settings::draw(&mut prng, seed);
+        let mut settings = Settings::draw(&mut prng, seed);
+        change(&mut settings);
         let clients = (0..2 + prng.below(4) as usize).map(Client::new).collect();
         let mut world = World {
             prng,

@@ -741,3 +741,21 @@ fn a_used_up_zxid_counter_moves_on_to_the_next_epoch() {
     assert_eq!(world.committed, Zxid(0xffff_ffff));
     assert_eq!(world.call(session, Op::Create, create("/a", 0)).1, Zxid(0x1_0000_0000));
 }
+
+#[test]
+fn nothing_is_told_or_taken_while_a_shard_is_a_ring_behind() {
+    let mut world = World::new(MemberSettings { words_max: 4, ..MemberSettings::default() });
+    let session = world.connect(1);
+    let answers = world.answers.len();
+    world.member.set_lag(crate::mesh::Lag { words: 2, bytes: 0 });
+    assert!(!world.member.is_accepting() && world.member.waits_for_shards());
+    world.send(1, session, Op::Sync, sync("/"));
+    world.settle();
+    assert_eq!(world.answers.len(), answers, "it has no room");
+    world.member.set_lag(crate::mesh::Lag { words: 0, bytes: 0 });
+    assert!(world.member.is_accepting());
+    world.settle();
+    assert_eq!(world.answers.len(), answers + 1);
+    world.member.set_lag(crate::mesh::Lag { words: 0, bytes: crate::limits::WORDS_BYTES_MAX });
+    assert!(!world.member.is_accepting());
+}
