@@ -28,7 +28,12 @@ pub struct Receiver<T>(Arc<Shared<T>>);
 
 /// A queue for `capacity` messages whose receiver is woken by `waker`.
 pub fn mailbox<T>(capacity: usize, waker: Arc<dyn Waker>) -> (Sender<T>, Receiver<T>) {
-    let shared = Shared { queue: ArrayQueue::new(capacity), is_asleep: AtomicBool::new(false), is_gone: AtomicBool::new(false), waker };
+    let shared = Shared {
+        queue: ArrayQueue::new(capacity),
+        is_asleep: AtomicBool::new(false),
+        is_gone: AtomicBool::new(false),
+        waker,
+    };
     let shared = Arc::new(shared);
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }

@@ -203,9 +203,8 @@ impl Core {
         let due = member.into_iter().chain(shard).min();
         let wait = due.map(|due| Duration::from_millis(due.saturating_sub(self.clock.now().mono_ms)));
         // The scribe and the shards take what waits for them without a word.
-        let is_looking = self.seat.as_mut().is_some_and(|seat| {
-            seat.scribe.catch_up() || seat.member.waits_for_shards()
-        });
+        let is_looking =
+            self.seat.as_mut().is_some_and(|seat| seat.scribe.catch_up() || seat.member.waits_for_shards());
         match is_looking {
             true => Some(wait.map_or(LOOK_EVERY, |wait| wait.min(LOOK_EVERY))),
             false => wait,
@@ -226,18 +225,7 @@ impl Core {
 
     /// Waits for the kernel and steps the state machines with what it tells.
     fn gather(&mut self, wait: Option<Duration>) -> std::io::Result<()> {
-        let Core {
-            backend,
-            seat,
-            shard,
-            member_out,
-            shard_out,
-            accepted,
-            clock,
-            words,
-            is_idle,
-            ..
-        } = self;
+        let Core { backend, seat, shard, member_out, shard_out, accepted, clock, words, is_idle, .. } = self;
         let mut now: Option<Now> = None;
         *is_idle = true;
         backend.turn(wait, &mut |event| {

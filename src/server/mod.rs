@@ -178,9 +178,8 @@ impl Process {
             let shard_settings = options.shard.clone().share_of(layout.shards);
             let seat = member.take().zip(scribe.take());
             let is_first = seat.is_some();
-            let seat = seat.map(|(member, scribe)| {
-                MemberSeat::new(member, scribe, words.take(), &folders, ports.probe)
-            });
+            let seat = seat
+                .map(|(member, scribe)| MemberSeat::new(member, scribe, words.take(), &folders, ports.probe));
             let plan = CorePlan {
                 index,
                 cpu: layout.cpu_of(index),

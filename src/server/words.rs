@@ -20,8 +20,7 @@ impl Words {
     /// For so many shards on other cores, and their ends.
     pub fn new(shards: usize) -> (Words, Vec<Reader<Word>>) {
         let (ring, readers) = ring(WORDS_MAX, shards);
-        let words =
-            Words { ring, waiting: VecDeque::new(), bytes: VecDeque::new(), bytes_sum: 0, taken: 0 };
+        let words = Words { ring, waiting: VecDeque::new(), bytes: VecDeque::new(), bytes_sum: 0, taken: 0 };
         (words, readers)
     }
 
