@@ -25,7 +25,7 @@ impl Member {
             self.resume(now, &connect, out);
             return None;
         }
-        match self.room_for(64) {
+        match self.room_to_open(64) {
             Verdict::Wait => return Some(connect),
             Verdict::No => {
                 self.on_refused(out);

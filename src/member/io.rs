@@ -70,6 +70,9 @@ pub enum MemberOutput {
     /// before. Afterwards keep the newest `keep` snapshots and remove older ones; None keeps all.
     #[allow(missing_docs)]
     Snapshot { zxid: Zxid, digest: Option<(Zxid, u64)>, sessions: Vec<(SessionId, i32)>, keep: Option<usize> },
+    /// Space is needed: remove the snapshots older than this one.
+    #[allow(missing_docs)]
+    RemoveSnapshots { before: Zxid },
     /// Worth a line in the operator's log.
     #[allow(missing_docs)]
     Notice { text: String },

@@ -20,6 +20,7 @@ mod io;
 mod prepare;
 mod prepare_create;
 mod prepare_multi;
+mod relief;
 mod requests;
 mod restore;
 mod room;
@@ -187,7 +188,7 @@ impl Member {
                 self.on_segment_failed(now, segment, no_space, what, out);
             }
             MemberInput::SnapshotDone { zxid, .. } => self.on_snapshot_done(now, zxid, out),
-            MemberInput::SnapshotFailed { what } => self.on_snapshot_failed(what, out),
+            MemberInput::SnapshotFailed { what } => self.on_snapshot_failed(now, what, out),
             MemberInput::Usage(usage) => self.usage = usage,
             MemberInput::Tick => self.on_tick(now, out),
             MemberInput::Stop => self.phase = Phase::Stopping,

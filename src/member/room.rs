@@ -1,12 +1,18 @@
 //! Whether the log can take an entry. Two reasons why not, told apart: the next segment is merely late (requests
 //! wait), or the disk is full (writes are refused, reads go on, and the member tries again each second).
+//!
+//! On a full disk the member makes space itself (`relief.rs`), and a smaller segment will do.
 
-use super::{Member, MemberOutput};
+use super::{Member, MemberOutput, Phase};
 use crate::ids::{Now, SegmentId};
+use crate::limits::LOG_BLOCK;
 use crate::log::LogOutput;
 
-/// Bytes that client writes leave free, so that sessions can still end on a full disk.
-const RESERVE_BYTES: usize = 64 * 1024;
+/// Bytes that client writes leave free, so that sessions can still be opened, for reading, and end on a full disk. The
+/// half of it is kept for the end of sessions.
+const RESERVE_BYTES: usize = 4 << 20;
+/// The smallest segment that is asked for where there is no space for a larger one.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 /// A segment that could not be prepared is asked for again after this time.
 const RETRY_MS: u64 = 1000;
 
@@ -22,6 +28,14 @@ pub(super) struct Room {
     what: String,
     /// Writes are refused, and the operator was told.
     refusing: bool,
+    /// The log has a segment of this process.
+    has_begun: bool,
+    /// The newest prepared segment's bytes.
+    newest_bytes: u64,
+    /// What failed is asked for again at once, smaller or after space was made: requests wait.
+    is_trying: bool,
+    /// A snapshot for the sake of space failed; the next one not before.
+    pub(super) no_relief_before_ms: u64,
 }
 
 /// A segment that could not be prepared.
@@ -54,7 +68,20 @@ impl Room {
             retry_at_ms: None,
             what: String::new(),
             refusing: false,
+            has_begun: false,
+            newest_bytes: segment_bytes,
+            is_trying: false,
+            no_relief_before_ms: 0,
         }
+    }
+
+    /// There is no space for a segment.
+    pub fn is_full(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    fn smallest_bytes(&self) -> u64 {
+        SEGMENT_BYTES_MIN.min(self.segment_bytes)
     }
 
     /// When a failed segment is asked for again.
@@ -73,8 +100,11 @@ impl Room {
     }
 
     fn without_room(&self, bytes: usize) -> Verdict {
-        // An entry that no segment could take would wait for ever.
-        if self.could_take(bytes) && self.failed.is_empty() { Verdict::Wait } else { Verdict::No }
+        // An entry that no segment could take would wait for ever, also one that the small segment cannot take which
+        // is there while none is asked for.
+        let is_coming = !self.asked.is_empty() || bytes + 16 * 1024 <= self.newest_bytes as usize;
+        let is_had = self.failed.is_empty() || self.is_trying;
+        if self.could_take(bytes) && is_had && is_coming { Verdict::Wait } else { Verdict::No }
     }
 }
 
@@ -82,6 +112,11 @@ impl Member {
     /// For what clients ask for.
     pub(super) fn room_for(&self, bytes: usize) -> Verdict {
         self.room_for_ending(bytes + self.room.reserve_bytes())
+    }
+
+    /// For new sessions, which may use half of the reserve.
+    pub(super) fn room_to_open(&self, bytes: usize) -> Verdict {
+        self.room_for_ending(bytes + self.room.reserve_bytes() / 2)
     }
 
     /// For the end of sessions, which may use the reserve.
@@ -110,6 +145,8 @@ impl Member {
         self.room.asked.retain(|(asked, _)| *asked != segment);
         self.room.failed.retain(|failed| failed.segment != segment);
         self.log.on_segment_ready(segment, bytes);
+        self.room.has_begun = true;
+        self.room.newest_bytes = bytes;
         if self.room.failed.is_empty() {
             self.room.retry_at_ms = None;
             if std::mem::take(&mut self.room.refusing) {
@@ -140,7 +177,53 @@ impl Member {
         self.room.failed.retain(|failed| failed.segment != segment);
         self.room.failed.push(Failed { segment, bytes, is_asked_again: false });
         self.room.retry_at_ms = Some(now.mono_ms + RETRY_MS);
+        self.room.is_trying = no_space && self.on_no_space(now, segment, bytes, out);
+        if self.room.is_trying {
+            self.room.retry_at_ms = Some(now.mono_ms);
+            self.retry_segments(now, out);
+        }
         self.drain_stalled(now, out);
+    }
+
+    /// Makes space, or has less asked for: true if that may help at once. A server that has no log at all ends.
+    fn on_no_space(&mut self, now: Now, segment: SegmentId, bytes: u64, out: &mut Vec<MemberOutput>) -> bool {
+        let smallest = self.room.smallest_bytes();
+        if self.relieve(now, out) {
+            return true;
+        }
+        if bytes > smallest {
+            let smaller = (bytes / 2).next_multiple_of(LOG_BLOCK as u64).max(smallest);
+            assert!(smaller < bytes, "it becomes smaller until it is the smallest");
+            // Asked for in full again once it was had.
+            if let Some((_, asked)) = self.room.asked.iter_mut().find(|(asked, _)| *asked == segment) {
+                *asked = smaller;
+            }
+            for failed in self.room.failed.iter_mut().filter(|failed| failed.segment == segment) {
+                failed.bytes = smaller;
+            }
+            return true;
+        }
+        if !self.room.has_begun && !self.snapshots.is_busy() && self.phase == Phase::Running {
+            self.phase = Phase::Ended;
+            let what = format!(
+                "no space for the transaction log: {}; at least {} KiB must be free, and for segments of the size of \
+                 preAllocSize {} KiB",
+                self.room.what,
+                2 * smallest / 1024,
+                2 * self.room.segment_bytes / 1024
+            );
+            out.push(MemberOutput::Fatal { what });
+        }
+        false
+    }
+
+    /// A snapshot is there while a segment is not: what it makes unnecessary goes.
+    pub(super) fn on_space(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
+        if self.relieve(now, out) {
+            self.room.is_trying = true;
+            self.room.retry_at_ms = Some(now.mono_ms);
+            self.retry_segments(now, out);
+        }
     }
 
     pub(super) fn retry_segments(&mut self, now: Now, out: &mut Vec<MemberOutput>) {

@@ -1,5 +1,6 @@
 //! When a snapshot is taken (`SyncRequestProcessor`), and which log segments snapshots make superfluous.
 
+use super::relief::SNAPSHOT_AGAIN_MS;
 use super::settings::MemberSettings;
 use super::{Member, MemberOutput};
 use crate::ids::{Now, SessionId, Zxid};
@@ -91,6 +92,30 @@ impl Snapshots {
         self.wanted = Some(Wanted { zxid, digest: digest.map(|digest| (zxid, digest)), sessions });
     }
 
+    /// Before its time, for the sake of space.
+    pub fn begin_early(&mut self, zxid: Zxid, digest: Option<u64>, sessions: Vec<(SessionId, i32)>) {
+        self.txns = 0;
+        self.bytes = 0;
+        self.begin(zxid, digest, sessions);
+    }
+
+    /// One is on its way.
+    pub fn is_busy(&self) -> bool {
+        self.wanted.is_some() || self.running
+    }
+
+    /// The newest on disk.
+    pub fn newest(&self) -> Option<Zxid> {
+        self.done.back().copied()
+    }
+
+    /// All but the newest are given up; says how many.
+    pub fn forget_older(&mut self) -> usize {
+        let older = self.done.len().saturating_sub(1);
+        self.done.drain(..older);
+        older
+    }
+
     /// The order to the scribe, once its transaction is committed.
     pub fn due(&mut self, committed: Zxid) -> Option<MemberOutput> {
         let Wanted { zxid, digest, sessions } = self.wanted.take_if(|wanted| wanted.zxid <= committed)?;
@@ -113,7 +138,16 @@ impl Member {
         let snapshots = &mut self.snapshots;
         snapshots.running = false;
         snapshots.count += 1;
-        snapshots.done.push_back(zxid);
+        assert!(
+            snapshots.done.back().is_none_or(|last| *last <= zxid),
+            "snapshots are completed in zxid order"
+        );
+        if snapshots.done.back() != Some(&zxid) {
+            snapshots.done.push_back(zxid);
+        }
+        if self.room.is_full() {
+            return self.on_space(now, out);
+        }
         let Some(kept) = snapshots.kept else { return };
         while snapshots.done.len() > kept.max(1) {
             snapshots.done.pop_front();
@@ -125,7 +159,8 @@ impl Member {
     }
 
     /// The log still holds everything, so nothing is lost; the next one comes after as many transactions as usual.
-    pub(super) fn on_snapshot_failed(&mut self, what: String, out: &mut Vec<MemberOutput>) {
+    pub(super) fn on_snapshot_failed(&mut self, now: Now, what: String, out: &mut Vec<MemberOutput>) {
+        self.room.no_relief_before_ms = now.mono_ms + SNAPSHOT_AGAIN_MS;
         self.snapshots.running = false;
         out.push(MemberOutput::Notice {
             text: format!("no snapshot: {what}; the log is kept until the next one"),

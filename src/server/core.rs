@@ -398,6 +398,11 @@ impl Core {
             MemberOutput::Assign { token, shard } => self.on_assign(now, token, shard),
             MemberOutput::Refuse { token, reason } => self.on_refuse(token, reason),
             MemberOutput::Log(output) => self.on_log_output(now, output),
+            MemberOutput::RemoveSnapshots { before } => {
+                if let Some(seat) = &mut self.seat {
+                    seat.scribe.remove_snapshots(before);
+                }
+            }
             MemberOutput::Snapshot { zxid, digest, sessions, keep } => {
                 if let Some(seat) = &mut self.seat {
                     seat.scribe.snapshot(zxid, digest, sessions, keep);

@@ -33,6 +33,7 @@ pub enum Report {
 enum Order {
     Batch(Arc<Batch>),
     Snapshot { zxid: Zxid, digest: Option<(Zxid, u64)>, sessions: Vec<(SessionId, i32)>, keep: Option<usize> },
+    RemoveSnapshots { before: Zxid },
     Prepare { segment: SegmentId, bytes: u64 },
     Release { segment: SegmentId },
 }
@@ -88,6 +89,11 @@ impl Handle {
         self.data_thread.unpark();
     }
 
+    /// Space is needed: only snapshots from this one on are kept.
+    pub fn remove_snapshots(&mut self, before: Zxid) {
+        self.push_file(Order::RemoveSnapshots { before });
+    }
+
     /// Have a segment ready.
     pub fn prepare(&mut self, segment: SegmentId, bytes: u64) {
         self.push_file(Order::Prepare { segment, bytes });
@@ -138,7 +144,8 @@ pub fn start(
         core: core.clone(),
     };
     let spare = booted.spares.iter().map(|id| (folders.log.join(spare_name(*id)), options.segment_bytes));
-    let clerk = Clerk { folder: folders.log.clone(), spare: spare.collect(), core };
+    let clerk =
+        Clerk { folder: folders.log.clone(), snapshots: folders.data.clone(), spare: spare.collect(), core };
     let data_thread = spawn("scribe", Arc::clone(&data), historian)?;
     let files_thread = spawn("scribe-log", Arc::clone(&files), clerk)?;
     Ok(Handle { data, files, overflow: VecDeque::new(), data_thread, files_thread, unseen: 0 })
@@ -202,7 +209,9 @@ impl Worker for Historian {
                     Err(what) => report(&self.core, Report::SnapshotFailed { what }),
                 }
             }
-            Order::Prepare { .. } | Order::Release { .. } => unreachable!("segments are the clerk's"),
+            Order::Prepare { .. } | Order::Release { .. } | Order::RemoveSnapshots { .. } => {
+                unreachable!("files are the clerk's")
+            }
         }
     }
 }
@@ -211,10 +220,14 @@ impl Historian {
     fn remove_old(&self, keep: Option<usize>) {
         let (Some(keep), Ok(found)) = (keep, snapshots::find(&self.folder, "snapshot")) else { return };
         for (_, path) in found.iter().rev().skip(keep) {
-            if let Err(error) = fs::remove_file(path) {
-                tracing::warn!("cannot remove the old snapshot {}: {error}", path.display());
-            }
+            remove_old_file(path);
         }
+    }
+}
+
+fn remove_old_file(path: &std::path::Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!("cannot remove the old snapshot {}: {error}", path.display());
     }
 }
 
@@ -227,6 +240,8 @@ pub fn folder_bytes(folder: &std::path::Path) -> u64 {
 /// Prepares segments and recycles released ones.
 struct Clerk {
     folder: PathBuf,
+    /// The snapshots' folder.
+    snapshots: PathBuf,
     spare: VecDeque<(PathBuf, u64)>,
     core: Sender<CoreMessage>,
 }
@@ -246,6 +261,12 @@ impl Worker for Clerk {
                 report(&self.core, done);
             }
             Order::Release { segment } => self.release(segment),
+            Order::RemoveSnapshots { before } => {
+                let found = snapshots::find(&self.snapshots, "snapshot").unwrap_or_default();
+                for (_, path) in found.iter().filter(|(zxid, _)| **zxid < before) {
+                    remove_old_file(path);
+                }
+            }
             Order::Batch(_) | Order::Snapshot { .. } => unreachable!("the tree is the historian's"),
         }
     }

@@ -242,6 +242,9 @@ impl World {
                 MemberOutput::Snapshot { zxid, digest, sessions, keep } => {
                     process.orders.push_back(Order::Snapshot { zxid, digest, sessions, keep });
                 }
+                MemberOutput::RemoveSnapshots { before } => {
+                    self.disk.snapshots.retain(|file, _| file.zxid >= before);
+                }
                 MemberOutput::Notice { text } => self.trace.line(format_args!("notice: {text}")),
                 MemberOutput::Stopped => process.is_stopped = true,
                 MemberOutput::Fatal { what } => {

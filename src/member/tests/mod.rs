@@ -34,6 +34,8 @@ struct World {
     notices: Vec<String>,
     snapshots: Vec<(Zxid, Vec<(SessionId, i32)>)>,
     released: usize,
+    /// Snapshots before it were given up.
+    removed_before: Zxid,
     /// What shards know.
     committed: Zxid,
     stopped: bool,
@@ -96,6 +98,7 @@ impl World {
             notices: Vec::new(),
             snapshots: Vec::new(),
             released: 0,
+            removed_before: Zxid::ZERO,
             committed: last_zxid,
             stopped: false,
             fatal: None,
@@ -136,6 +139,8 @@ impl World {
     }
 
     fn deliver(&mut self) {
+        // What else was put out comes before the answer to an order.
+        let mut failed = Vec::new();
         for output in std::mem::take(&mut self.out) {
             match output {
                 MemberOutput::ToShard(_, ToShard::Answer { conn, answer }) => {
@@ -163,7 +168,7 @@ impl World {
                 MemberOutput::Log(LogOutput::Prepare { segment, .. }) if self.disk_full => {
                     self.refused_segments += 1;
                     let what = "no space left on device".to_owned();
-                    self.step(MemberInput::SegmentFailed { segment, no_space: true, what });
+                    failed.push(MemberInput::SegmentFailed { segment, no_space: true, what });
                 }
                 MemberOutput::Log(LogOutput::Prepare { segment, bytes }) => {
                     self.step(MemberInput::SegmentReady { segment, bytes });
@@ -175,11 +180,13 @@ impl World {
                     assert_eq!(zxid, self.committed, "right after the batch that reaches it");
                     self.snapshots.push((zxid, sessions));
                 }
+                MemberOutput::RemoveSnapshots { before } => self.removed_before = before,
                 MemberOutput::Notice { text } => self.notices.push(text),
                 MemberOutput::Stopped => self.stopped = true,
                 MemberOutput::Fatal { what } => self.fatal = Some(what),
             }
         }
+        failed.into_iter().for_each(|input| self.step(input));
     }
 
     /// Time passes; the member is ticked when it asked for it.

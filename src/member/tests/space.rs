@@ -72,13 +72,19 @@ fn a_full_disk_closes_who_wants_a_session() {
     while world.call(session, Op::SetData, set_data("/a", &data, -1)).0 == 0 {}
     while world.call(session, Op::SetData, set_data("/a", &data[..2000], -1)).0 == 0 {}
     while world.call(session, Op::SetData, set_data("/a", b"", -1)).0 == 0 {}
-    // A session's own entry is smaller still; a few may fit.
-    for _ in 0..40 {
+    // New sessions, for reading, have half of the reserve, a block each.
+    for opened in 0..40 {
         world.messages.clear();
         world.connect_as(9, SessionId::NONE, true);
         world.settle();
         if let Some(ToShard::Close { conn, .. }) = world.messages.last() {
             assert_eq!(*conn, origin(9).conn);
+            assert!(opened >= 10, "only {opened} sessions were opened on the reserve");
+            assert_eq!(
+                world.call(session, Op::CloseSession, Vec::new()).0,
+                0,
+                "the other half is for the end"
+            );
             return;
         }
     }
@@ -130,4 +136,85 @@ fn snapshots_hold_what_was_proposed_and_let_segments_go() {
     }
     assert!((10..=20).contains(&seen), "{seen} in 200 transactions, every 10 to 20");
     assert!(world.released > 0, "segments below the oldest of two kept snapshots");
+}
+
+/// Writes until a write is refused.
+fn fill(world: &mut World, session: SessionId) {
+    let data = vec![7; 100_000];
+    for _ in 0..60 {
+        if world.call(session, Op::SetData, set_data("/a", &data, -1)).0 != 0 {
+            return;
+        }
+    }
+    panic!("the disk is never full");
+}
+
+#[test]
+fn a_full_disk_is_relieved_by_a_snapshot() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.call(session, Op::Create, create("/a", 0));
+    let data = vec![7; 100_000];
+    for _ in 0..30 {
+        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
+    }
+    assert!(world.snapshots.is_empty() && world.released == 0);
+    world.disk_full = true;
+    fill(&mut world, session);
+    assert_eq!(world.snapshots.len(), 1, "one snapshot, however often a segment fails");
+    world.pass(5000);
+    assert_eq!(world.snapshots.len(), 1, "none while one is written");
+
+    world.disk_full = false;
+    let zxid = world.snapshots[0].0;
+    world.step(MemberInput::SnapshotDone { zxid, bytes: 1 });
+    assert!(world.released >= 2, "{} segments are before it", world.released);
+    world.pass(1);
+    assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0, "at once");
+}
+
+#[test]
+fn a_snapshot_that_finds_no_space_either_is_not_tried_without_end() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.call(session, Op::Create, create("/a", 0));
+    let data = vec![7; 100_000];
+    for _ in 0..30 {
+        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
+    }
+    world.disk_full = true;
+    fill(&mut world, session);
+    let mut failed = 0;
+    for _ in 0..60 {
+        if world.snapshots.len() > failed {
+            failed += 1;
+            world.step(MemberInput::SnapshotFailed { what: "no space left on device".into() });
+        }
+        world.pass(1000);
+    }
+    assert!((2..=3).contains(&world.snapshots.len()), "{} in a minute", world.snapshots.len());
+}
+
+#[test]
+fn a_full_disk_takes_older_snapshots_and_the_log_before_the_newest() {
+    let settings = MemberSettings { snapshot_txns: Some(20), ..MemberSettings::default() };
+    let mut world = World::new(settings);
+    let session = world.connect(1);
+    world.call(session, Op::Create, create("/a", 0));
+    let data = vec![7; 50_000];
+    let mut seen = 0;
+    for _ in 0..60 {
+        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
+        if world.snapshots.len() > seen {
+            let zxid = world.snapshots[seen].0;
+            world.step(MemberInput::SnapshotDone { zxid, bytes: 1 });
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3 && world.released == 0, "by the settings nothing is ever removed");
+    let newest = world.snapshots[seen - 1].0;
+    world.disk_full = true;
+    fill(&mut world, session);
+    assert_eq!(world.removed_before, newest);
+    assert!(world.released >= 2, "{} segments are before it", world.released);
 }
