@@ -256,7 +256,8 @@ impl Uring {
             }
             None => self.ring.submit_and_wait(1).map(drop),
         };
-        if self.ring.submission().is_empty() {
+        // An entry that waits for room may still name one of them.
+        if self.overflow.is_empty() && self.ring.submission().is_empty() {
             self.retired.clear();
         }
         match result {

@@ -2,7 +2,7 @@
 
 use super::words::Words;
 use super::{CorePlan, boot, layout::Layout, scribe};
-use crate::ids::{Now, SegmentId, ShardId};
+use crate::ids::{ConnId, Now, Origin, SegmentId, SessionId, ShardId};
 use crate::io::clock::Clock;
 use crate::io::disk::{DiskProbe, open_segment};
 use crate::io::queue::{Receiver, Sender};
@@ -367,8 +367,11 @@ impl Core {
     fn flush_member(&mut self, now: Now) {
         let Some(seat) = &mut self.seat else { return };
         seat.member.flush(now, self.is_idle, &mut self.member_out);
-        for output in std::mem::take(&mut self.member_out) {
-            self.on_member_output(now, output);
+        // An output that cannot be carried out may be answered with further ones.
+        while !self.member_out.is_empty() {
+            for output in std::mem::take(&mut self.member_out) {
+                self.on_member_output(now, output);
+            }
         }
         self.wake_the_slow();
     }
@@ -517,8 +520,19 @@ impl Core {
             Ok(conn) => {
                 step_shard(&mut self.shard, now, ShardInput::Accepted { conn, peer }, &mut self.shard_out);
             }
-            Err(error) => tracing::warn!("lost a new connection of {peer}: {error}"),
+            Err(error) => {
+                tracing::warn!("lost a new connection of {peer}: {error}");
+                self.give_back(peer);
+            }
         }
+    }
+
+    /// The address's share of connections is free again, as if the connection had been there and gone.
+    fn give_back(&mut self, peer: SocketAddr) {
+        let Some(shard) = self.shard.as_ref().map(Shard::id) else { return };
+        let origin = Origin { shard, conn: ConnId { slot: u32::MAX, generation: u32::MAX } };
+        let gone = ToMember::Disconnected { origin, session: SessionId::NONE, address: peer.ip() };
+        self.shard_out.push(ShardOutput::ToMember(gone));
     }
 
     fn send_to_shard(&mut self, now: Now, shard: ShardId, message: ToShard) {

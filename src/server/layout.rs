@@ -14,8 +14,33 @@ pub struct Layout {
     cpus: Vec<usize>,
 }
 
+/// Whether threads are bound to CPUs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pinning {
+    Off,
+    /// Only where a CPU stays free: two servers of one machine would choose the same CPUs, and a pinned thread cannot
+    /// evade whoever else runs on its CPU.
+    Auto,
+    /// To the CPUs that the operator named.
+    Named,
+}
+
+impl Pinning {
+    /// By `ringkeeper.pin`: whether at all, and whether it names the CPUs.
+    pub fn of(pin: bool, is_named: bool) -> Pinning {
+        match (pin, is_named) {
+            (false, _) => Pinning::Off,
+            (true, false) => Pinning::Auto,
+            (true, true) => Pinning::Named,
+        }
+    }
+}
+
+/// With fewer CPUs threads are bound only to those that were named.
+const PINNED_CPUS_MIN: usize = 4;
+
 /// Chooses a layout for these CPUs; `wanted` shards if given. Threads are only pinned if each core has a CPU of its own.
-pub fn choose(wanted: Option<u16>, cpus: &[usize], pin: bool) -> Layout {
+pub fn choose(wanted: Option<u16>, cpus: &[usize], pinning: Pinning) -> Layout {
     let is_shared = cpus.len() <= 3;
     let by_itself = match cpus.len() {
         0..=2 => 1,
@@ -24,7 +49,11 @@ pub fn choose(wanted: Option<u16>, cpus: &[usize], pin: bool) -> Layout {
     };
     let shards = wanted.unwrap_or(by_itself);
     let cores = shards as usize + usize::from(!is_shared);
-    let has_room = pin && cpus.len() >= cores;
+    let has_room = match pinning {
+        Pinning::Off => false,
+        Pinning::Auto => cpus.len() >= PINNED_CPUS_MIN && cpus.len() > cores,
+        Pinning::Named => cpus.len() >= cores,
+    };
     Layout { shards, is_shared, cpus: if has_room { cpus[..cores].to_vec() } else { Vec::new() } }
 }
 
@@ -71,14 +100,20 @@ mod tests {
 
     #[test]
     fn few_cpus_share_a_core_and_many_do_not() {
-        let one = choose(None, &[0], true);
+        use Pinning::{Auto, Named, Off};
+        let one = choose(None, &[0], Named);
         assert_eq!((one.shards, one.cores(), one.cpu_of(0)), (1, 1, Some(0)));
-        let two = choose(None, &[4, 5], true);
+        let two = choose(None, &[4, 5], Named);
         assert_eq!((two.shards, two.cores(), two.cpu_of(0)), (1, 1, Some(4)));
-        let eight = choose(None, &[0, 1, 2, 3, 4, 5, 6, 7], true);
+        let eight = choose(None, &[0, 1, 2, 3, 4, 5, 6, 7], Named);
         assert_eq!((eight.shards, eight.cores(), eight.shard_on(0)), (7, 8, None));
         assert_eq!(eight.core_of(ShardId(6)), 7);
-        let many = choose(Some(4), &[0, 1], true);
+        let many = choose(Some(4), &[0, 1], Named);
         assert_eq!((many.cores(), many.cpu_of(0)), (4, None));
+        let eight = [0, 1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(choose(None, &[0, 1], Auto).cpu_of(0), None, "a second server would be on the same CPU");
+        assert_eq!(choose(None, &eight, Auto).cpu_of(0), None, "none stays free");
+        assert_eq!(choose(Some(6), &eight, Auto).cpu_of(6), Some(6));
+        assert_eq!(choose(Some(6), &eight, Off).cpu_of(0), None);
     }
 }

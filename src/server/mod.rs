@@ -77,7 +77,8 @@ impl ServerOptions {
     /// connections are assumed as the settings or else the descriptors allow.
     pub fn memory_bound(&self) -> Vec<(&'static str, usize)> {
         let cpus = self.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
-        let shards = layout::choose(self.shards, &cpus, self.pin).shards;
+        let shards =
+            layout::choose(self.shards, &cpus, layout::Pinning::of(self.pin, self.cpus.is_some())).shards;
         let descriptors = crate::io::process::raise_open_files() as usize;
         let limit = self.member.connections_max as usize;
         let connections = if limit == 0 { descriptors } else { limit.min(descriptors) };
@@ -102,7 +103,8 @@ pub fn run(mut options: ServerOptions, on_hang_up: &dyn Fn()) -> Result<(), Stri
     crate::io::process::avoid_huge_pages();
     let open_files = crate::io::process::raise_open_files();
     let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
-    let layout = layout::choose(options.shards, &cpus, options.pin);
+    let layout =
+        layout::choose(options.shards, &cpus, layout::Pinning::of(options.pin, options.cpus.is_some()));
     let folders = boot::Folders::prepare(&options)?;
     let _lock = FolderLock::take(&options.log_dir)?;
     let listeners = bind_all(&options)?;

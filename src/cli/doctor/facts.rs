@@ -156,7 +156,8 @@ impl Facts {
             Some(cpus) => cpus.clone(),
             None => self.allowed_cpus()?.into_iter().collect(),
         };
-        Some(layout::choose(self.settings.shards, &cpus, self.settings.pin))
+        let pinning = layout::Pinning::of(self.settings.pin, self.settings.cpus.is_some());
+        Some(layout::choose(self.settings.shards, &cpus, pinning))
     }
 
     /// The CPUs that the server's cores run on.

@@ -27,10 +27,10 @@ pub fn cores(facts: &Facts) -> Finding {
     let found =
         format!("{} shard(s) on {} core(s), {how} {}", layout.shards, layout.cores(), list_text(&cpus));
     // pin=false is somebody's choice, and a good one where other programs need the CPUs, too.
-    if is_pinned || cpus.len() == 1 || !facts.settings.pin {
+    let given = facts.settings.cpus.as_ref().map_or(cpus.len(), Vec::len);
+    if is_pinned || cpus.len() == 1 || layout.cores() <= given || !facts.settings.pin {
         return check.ok(found);
     }
-    let given = facts.settings.cpus.as_ref().map_or(cpus.len(), Vec::len);
     let room = if layout.is_shared { given } else { given - 1 };
     let change = format!("# in zoo.cfg: ringkeeper.shards={room}, or auto");
     check.advice(format!("{found}: more than there are CPUs"), [change])
