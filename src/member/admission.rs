@@ -76,6 +76,22 @@ impl Admission {
         }
     }
 
+    /// The reason in words for the operator, with the setting that decides.
+    pub fn why_refused(&self, reason: RefuseReason) -> String {
+        match reason {
+            RefuseReason::PerAddress => {
+                format!(
+                    "its address has as many connections as maxClientCnxns={} allows",
+                    self.per_address_max
+                )
+            }
+            RefuseReason::Total => {
+                format!("there are as many connections as maxCnxns={} allows", self.total_max)
+            }
+            RefuseReason::Stopping => "the server is stopping".to_string(),
+        }
+    }
+
     /// Connections that were not taken.
     pub fn refused(&self) -> u64 {
         self.refused
@@ -96,6 +112,8 @@ mod tests {
         assert_eq!(admission.admit(a), Err(RefuseReason::PerAddress));
         assert_eq!(admission.admit(b), Ok(ShardId(0)));
         assert_eq!(admission.admit(b), Err(RefuseReason::Total));
+        assert!(admission.why_refused(RefuseReason::PerAddress).contains("maxClientCnxns=2 "));
+        assert!(admission.why_refused(RefuseReason::Total).contains("maxCnxns=3 "));
         admission.release(a, ShardId(0));
         admission.release(b, ShardId(0));
         assert_eq!(admission.admit(a), Ok(ShardId(0)), "the emptiest shard");

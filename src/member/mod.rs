@@ -245,6 +245,11 @@ impl Member {
         self.leader.proposed()
     }
 
+    /// Why a connection was refused, in words for the operator.
+    pub fn why_refused(&self, reason: RefuseReason) -> String {
+        self.admission.why_refused(reason)
+    }
+
     /// The data at the proposed state, for inspection.
     pub fn store(&self) -> &Store {
         &self.store

@@ -511,7 +511,8 @@ impl Core {
         let Some((_, peer)) = seat.accepted.remove(&token) else { return };
         seat.refused += 1;
         if seat.refused.is_power_of_two() {
-            tracing::warn!("refused a connection of {peer}: {reason:?} ({} refused so far)", seat.refused);
+            let why = seat.member.why_refused(reason);
+            tracing::warn!("refused a connection of {peer}: {why} ({} refused so far)", seat.refused);
         }
     }
 
