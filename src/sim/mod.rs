@@ -19,7 +19,7 @@
 //! | answers leave before their transaction is durable | 4 |
 //! | setData takes an older version | 11 |
 //! | a deleted node tells a connection twice | 11 |
-//! | a batch reaches one shard after the other (a test keeps this one) | 3 |
+//! | a batch reaches one shard after the other (a test keeps this one) | 6 |
 //!
 //! Not shown in 300 seeds: a resumed session let in ahead of its shard's tree, because the order of the mailbox already
 //! forbids that; frames taken in spite of a wrong checksum, for which `log/tests.rs` has seeds of its own.
