@@ -6,6 +6,8 @@ use super::boot::{self, Folders};
 use super::snapshots::Snapshot;
 use super::{FolderLock, ServerOptions};
 use crate::ids::{SessionId, Zxid};
+use crate::limits::JUTE_MAX_BUFFER;
+use crate::tree::Tree;
 use crate::tree::image::Compression;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,9 +82,25 @@ pub fn export(options: &ServerOptions, to: &Path) -> Result<Report, String> {
         warnings.push("a server uses this folder; what it has written since is not in the export".into());
     }
     warnings.extend(booted.warnings.iter().cloned());
+    warnings.extend(too_large_for_apache(booted.tree()));
     let digest = state.store.digest().map(|digest| (state.last_zxid, digest));
     let snapshot = Snapshot { tree: booted.tree(), sessions: &state.sessions, digest, zxid: state.last_zxid };
     report(&snapshot, booted.source(), warnings, Some((to.join("version-2"), options)))
+}
+
+/// Nodes that Apache's default jute.maxbuffer keeps from its clients, and the setting that they need.
+fn too_large_for_apache(tree: &Tree) -> Option<String> {
+    let large = || tree.nodes().map(|(_, node)| node).filter(|node| node.data_length() > JUTE_MAX_BUFFER);
+    let largest = large().max_by_key(|node| node.data_length())?;
+    let bytes = largest.data_length();
+    // Beside the data a reply holds a header and a Stat, a request the path.
+    let needed = (bytes + largest.path_bytes().len() + 1024).next_multiple_of(1 << 20);
+    Some(format!(
+        "{} node(s) hold more than the {JUTE_MAX_BUFFER} bytes of Apache ZooKeeper's default jute.maxbuffer, the largest \
+         {bytes}: {}. Start Apache ZooKeeper and the clients that use them with -Djute.maxbuffer={needed}",
+        large().count(),
+        String::from_utf8_lossy(largest.path_bytes()),
+    ))
 }
 
 /// A running server may remove or reuse a segment while it is read; then a newer snapshot is there.
