@@ -5,7 +5,7 @@
 mod support;
 
 use base64::Engine;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::Server;
 
 fn copy(from: &Path, to: &Path) {
@@ -244,6 +244,48 @@ fn offline_import_and_export_keep_everything() {
         };
         assert!(bytes(&ours, "ringkeeper") == bytes(&again, "ringkeeper"), "{name}: not a byte was lost");
     }
+}
+
+/// A rehearsal on the folder of a running server.
+#[test]
+fn a_take_over_says_who_still_has_the_logs_open() {
+    for is_open in [true, false] {
+        let mut server = Server::prepare("", &["zookeeper.extendedTypesEnabled=true"]);
+        let target = server.folder.path().join("data/version-2");
+        std::fs::create_dir_all(&target).unwrap();
+        let source = PathBuf::from(sample("standalone-basic")).join("version-2");
+        for entry in std::fs::read_dir(source).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), target.join(entry.file_name())).unwrap();
+        }
+        let log = support::files(&target, "log.").pop().unwrap();
+        let held = is_open.then(|| std::fs::OpenOptions::new().append(true).open(&log).unwrap());
+        server.launch();
+        let said = format!("process {} has {} open", std::process::id(), log.display());
+        assert_eq!(server.log().contains(&said), is_open, "{}", server.log());
+        assert_eq!(server.log().contains("import"), is_open, "{}", server.log());
+        drop(held);
+    }
+}
+
+#[test]
+fn export_says_which_setting_large_nodes_need() {
+    let server = Server::start("", &["jute.maxbuffer=4194304"]);
+    let mut client = server.connect();
+    assert_eq!(client.create("/small", &vec![1; 1_048_575], 0).err, 0);
+    let export = |name: &str| {
+        let to = server.folder.path().join(name).display().to_string();
+        let from = server.folder.path().join("data").display().to_string();
+        let exported = ringkeeper(&["export", &from, &to]);
+        assert!(exported.status.success(), "{}", text(&exported));
+        text(&exported)
+    };
+    assert!(!export("first").contains("jute.maxbuffer"));
+    assert_eq!(client.create("/large", &vec![1; 1_048_576], 0).err, 0);
+    assert_eq!(client.create("/larger", &vec![1; 3_000_000], 0).err, 0);
+    let said = export("second");
+    assert!(said.contains("2 node(s)") && said.contains("3000000: /larger"), "{said}");
+    assert!(said.contains("-Djute.maxbuffer=3145728"), "{said}");
 }
 
 #[test]

@@ -194,7 +194,7 @@ fn take_over(options: &ServerOptions, folders: &Folders) -> Result<(), String> {
         ));
     }
     let Some(restored) = Source::of(options).restore()? else { return Ok(()) };
-    for warning in &restored.warnings {
+    for warning in restored.warnings.iter().chain(&super::holders::warning(options)) {
         tracing::warn!("{warning}");
     }
     write_marker(options, &folders.data)?;

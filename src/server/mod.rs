@@ -11,6 +11,7 @@ pub mod apache;
 mod boot;
 pub mod convert;
 mod core;
+mod holders;
 pub mod layout;
 mod scribe;
 mod snapshots;
