@@ -58,6 +58,9 @@ pub const WATCH_BYTES_MAX: usize = 1 << 30;
 /// What a watch takes beside its path.
 pub const WATCH_BYTES: usize = 160;
 
+/// After a pause of the process no session expires for as long as it was, but at most for so many ms.
+pub const EXPIRY_GRACE_MS_MAX: u64 = 60_000;
+
 /// Proposed transactions not yet durable before the member takes no further requests.
 pub const OUTSTANDING_TXNS_MAX: usize = 16 * 1024;
 /// Bytes of proposed transactions not yet durable before the member takes no further requests.

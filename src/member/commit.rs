@@ -90,6 +90,7 @@ impl Member {
             self.end_sessions(now);
         }
         self.log.flush(is_idle, &mut self.log_out);
+        self.turn_ms = now.mono_ms;
         self.postpone_expiry_unless_accepting(now);
         if !self.stalled.is_empty() {
             // What waited may only have waited for the frame that has just left.

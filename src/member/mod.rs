@@ -36,7 +36,9 @@ pub use settings::MemberSettings;
 
 use crate::aligned::AlignedBuffer;
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
-use crate::limits::{OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX};
+use crate::limits::{
+    EXPIRY_GRACE_MS_MAX, OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX,
+};
 use crate::log::{LogOutput, LogStart, LogWriter};
 use crate::mesh::{Lag, ToMember, ToShard};
 use crate::tree::{Store, Undo};
@@ -93,6 +95,8 @@ pub struct Member {
     /// Crash story: the log waits for a segment for longer than a timeout; who pings meanwhile is not heard, because no
     /// messages are taken. So nobody expires then, nor in the tick after, in which their messages are taken.
     no_expiry_before_ms: u64,
+    /// When the last turn ended.
+    turn_ms: u64,
     /// When containers and TTL nodes are looked at next.
     collect_at_ms: Option<u64>,
     /// (zxid, digest) of every 128th transaction, the newest last, for `hash`.
@@ -157,6 +161,7 @@ impl Member {
             snapshots: Snapshots::new(&settings, snapshots, txns_since_snapshot),
             asks: Asks::new(settings.shards),
             no_expiry_before_ms: 0,
+            turn_ms: 0,
             collect_at_ms: None,
             digests: VecDeque::new(),
             started_ms: 0,
@@ -232,6 +237,26 @@ impl Member {
     /// The driver leaves messages queued for a reason of its own: nobody expires before they can have been taken.
     pub fn postpone_expiry(&mut self, now: Now) {
         self.no_expiry_before_ms = now.mono_ms + self.settings.tick_ms;
+    }
+
+    /// Crash story: the process is suspended; what its clients sent meanwhile waits in the sockets, and the word of it
+    /// comes a turn after the timers. 1. A timer that is late by more than half a tick tells of a suspension: the clients
+    /// get as long to be heard again. 2. The suspension ends just after a session's deadline; no timer is late. So after
+    /// half a tick without a turn, asleep or suspended, nobody expires for as long.
+    fn postpone_expiry_after_a_pause(&mut self, now: Now) {
+        let half_ms = self.settings.tick_ms / 2;
+        let late_ms = self.next_timeout().map_or(0, |due| now.mono_ms.saturating_sub(due));
+        if now.mono_ms.saturating_sub(self.turn_ms) > half_ms {
+            self.no_expiry_before_ms = self.no_expiry_before_ms.max(now.mono_ms + half_ms);
+        }
+        if late_ms > half_ms {
+            let grace_ms =
+                late_ms.clamp(self.settings.tick_ms, EXPIRY_GRACE_MS_MAX.max(self.settings.tick_ms));
+            self.no_expiry_before_ms = now.mono_ms + grace_ms;
+            tracing::warn!(
+                "this process had no time for {late_ms} ms: no session expires for the next {grace_ms} ms"
+            );
+        }
     }
 
     fn postpone_expiry_unless_accepting(&mut self, now: Now) {
@@ -367,6 +392,7 @@ impl Member {
             return;
         }
         self.postpone_expiry_unless_accepting(now);
+        self.postpone_expiry_after_a_pause(now);
         if now.mono_ms >= self.no_expiry_before_ms {
             self.sessions.expire(now.mono_ms, &mut self.ending);
         }

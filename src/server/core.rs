@@ -182,7 +182,6 @@ impl Core {
             let wait = self.wait_time();
             self.gather(wait).map_err(|error| format!("IO on core {} failed: {error}", self.index))?;
             self.take_messages();
-            self.take_timers();
         }
     }
 
@@ -335,6 +334,10 @@ impl Core {
         self.carry_out_shard(now);
         if self.seat.is_some() {
             self.feed_member(now);
+        }
+        // After the messages: who was heard from does not expire.
+        self.take_timers();
+        if self.seat.is_some() {
             self.flush_member(now);
         }
         if let Some(shard) = &mut self.shard {

@@ -203,7 +203,8 @@ fn connect(world: &mut World, client: usize) -> Result<(), String> {
 /// Something goes wrong.
 fn fault(world: &mut World) -> Result<(), String> {
     let client = world.prng.below(world.clients.len() as u64) as usize;
-    match world.prng.below(10) {
+    match world.prng.below(11) {
+        10 => world.pause(),
         0..2 => world.crash("the power is gone"),
         2 if world.prng.chance(30) => {
             let is_writing = world.process.as_ref().is_some_and(|process| !process.writes.is_empty());

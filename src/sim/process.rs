@@ -474,13 +474,71 @@ impl World {
         self.disk.snapshots.retain(|file, _| oldest.is_none_or(|oldest| file.zxid >= oldest));
     }
 
-    /// Time passes; whoever waits for it is told.
+    /// Time passes; whoever waits for it is told, in time.
     pub fn pass(&mut self, ms: u64) -> Result<(), String> {
-        self.now.mono_ms += ms;
-        if ms > 30 {
-            self.trace.line(format_args!("{ms} ms pass: {}", self.now.mono_ms));
+        let until = self.now.mono_ms + ms;
+        while self.now.mono_ms < until {
+            let now = self.now.mono_ms;
+            let process = self.process();
+            let shards = process.seats.iter().map(|seat| seat.shard.next_timeout());
+            let due = shards.chain([process.member.next_timeout()]).flatten().min();
+            // What is due already was not done for a reason; it is looked at again a little later.
+            let next = due.map_or(until, |due| if due > now { due } else { now + 30 }).min(until);
+            self.jump(next - now);
+            self.tell_time()?;
         }
+        if ms > 30 {
+            self.trace.line(format_args!("{ms} ms pass: {until}"));
+        }
+        Ok(())
+    }
+
+    fn jump(&mut self, ms: u64) {
+        self.now.mono_ms += ms;
         self.now.wall_ms += ms as i64;
+    }
+
+    /// The process gets no time while its clients go on: afterwards it looks at its timers before anything else.
+    pub fn pause(&mut self) -> Result<(), String> {
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_ready() && self.clients[client].waits_for() < 10 {
+                self.ask(client, None);
+            }
+        }
+        // Who was silent for too long once may be given up already.
+        let allowed_ms = self.settings.session_ms / 2;
+        let is_recent = |heard: &[u64]| heard.windows(2).all(|pair| pair[1] - pair[0] < allowed_ms);
+        let ends = [self.now.mono_ms];
+        let recent: Vec<SessionId> = self
+            .heard
+            .iter()
+            .filter(|(_, heard)| is_recent(&[&heard[..], &ends].concat()))
+            .map(|(session, _)| *session)
+            .collect();
+        let ms = 1 + self.prng.below(3 * self.settings.session_ms);
+        self.jump(ms);
+        self.trace.line(format_args!("a pause of {ms} ms: {}", self.now.mono_ms));
+        self.tell_time()?;
+        for index in 0..self.conns.len() {
+            let before = self.conns[index].to_server.len();
+            self.deliver_to_server(index, usize::MAX);
+            let session = self.clients[self.conns[index].client].session.as_ref().map(|session| session.id);
+            let session = session.filter(|session| recent.contains(session));
+            if let Some(heard) = session.and_then(|session| self.heard.get_mut(&session))
+                && heard.last() == Some(&self.now.mono_ms)
+                && self.conns[index].to_server.len() < before
+            {
+                // It was silent for no longer than the process was.
+                *heard = vec![self.now.mono_ms];
+            }
+        }
+        for shard in 0..self.process().seats.len() {
+            self.flush_shard(shard);
+        }
+        self.member_turn(1000)
+    }
+
+    fn tell_time(&mut self) -> Result<(), String> {
         let now = self.now.mono_ms;
         let is_due = |due: Option<u64>| due.is_some_and(|due| due <= now);
         if is_due(self.process().member.next_timeout()) {
