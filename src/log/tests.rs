@@ -192,7 +192,8 @@ fn whatever_tears_everything_promised_is_there() {
 
 /// The next process, as a start does it: prepared segments are used again, nothing else is touched.
 fn restarted(mut disk: MemoryDisk, recovered: &Recovered, prng: &mut Prng) -> World {
-    let spares = recovered.prepared.iter().filter_map(|id| disk.files.remove(&id.0)).collect();
+    // The oldest is used first (`recycled` is a stack), so that a file may get its old number again.
+    let spares = recovered.prepared.iter().rev().filter_map(|id| disk.files.remove(&id.0)).collect();
     // After a sweep without a use the number is taken again, by a file that may hold frames of that number.
     let next_segment = disk.files.keys().next_back().map_or(SegmentId(1), |last| SegmentId(last + 1));
     let start = recovered.log_start(LOG_ID, prng.next_u64() as u32, SEGMENT_BYTES);
