@@ -210,6 +210,52 @@ fn a_second_server_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_data_folder_belongs_to_one_server_whatever_its_log_folder_is() {
+    let mut server = Server::start("", &[]);
+    assert_eq!(server.connect().create("/mine", b"", 0).err, 0);
+    let root = server.folder.path().to_path_buf();
+    let second = |logs: &str| {
+        let config = root.join("second.cfg");
+        let folder = |name: &str| root.join(name).display().to_string();
+        let text = format!("dataDir={}\ndataLogDir={}\nclientPort=1\n", folder("data"), folder(logs));
+        std::fs::write(&config, text).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
+        let output = command.arg("start").arg(&config).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let text = second("other-logs");
+    assert!(text.contains("in use by another server"), "{text}");
+    server.stop();
+    let text = second("other-logs");
+    assert!(text.contains("holds no log") && text.contains("identity"), "{text}");
+    server.launch();
+    assert_eq!(server.connect().get("/mine"), Ok(Vec::new()));
+}
+
+#[test]
+fn two_servers_folders_are_not_mixed() {
+    let make = || {
+        let mut server = Server::start("snapCount=5", &[]);
+        let mut client = server.connect();
+        (0..30).for_each(|index| assert_eq!(client.create(&format!("/n{index}"), b"", 0).err, 0));
+        let data = server.data();
+        eventually("a snapshot", || !support::files(&data, "snapshot.").is_empty());
+        assert_eq!(server.stop(), 0);
+        server
+    };
+    let (one, other) = (make(), make());
+    let config = one.folder.path().join("mixed.cfg");
+    let folder = |server: &Server| server.folder.path().join("data").display().to_string();
+    let text = format!("dataDir={}\ndataLogDir={}\nclientPort=1\n", folder(&one), folder(&other));
+    std::fs::write(&config, text).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
+    let output = command.arg("start").arg(&config).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && text.contains("belong to different servers"), "{text}");
+}
+
+#[test]
 fn compressed_snapshots_are_read_back() {
     for method in ["gz", "snappy"] {
         let mut server = Server::start(&format!("snapCount=50\nsnapshot.compression.method={method}"), &[]);

@@ -136,7 +136,8 @@ fn logs_without_a_snapshot_start_only_if_that_is_allowed() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused).contains("--trust-empty-snapshot"), "{}", text(&refused));
     assert!(!Path::new(&to).exists());
-    let allowed = ringkeeper(&["import", &from, &to, "--trust-empty-snapshot"]);
+    let allowed =
+        ringkeeper(&["import", &from, &to, "--trust-empty-snapshot", "-DextendedTypesEnabled=true"]);
     assert!(allowed.status.success() && text(&allowed).contains("warning"), "{}", text(&allowed));
     server.defines.push("zookeeper.snapshot.trust.empty=true".into());
     server.launch();
@@ -167,14 +168,17 @@ fn import_and_export_take_a_zoo_cfg() {
     assert!(imported.status.success(), "{}", text(&imported));
     assert!(text(&imported).contains("last zxid  0xd5") && !text(&imported).contains("warning"));
     // With the folders apart, and only one of them named.
-    let half = ringkeeper(&["import", &name("data"), &name("half")]);
+    let half = ringkeeper(&["import", &name("data"), &name("half"), "-DextendedTypesEnabled=true"]);
     assert!(text(&half).contains("last zxid  0xbf"), "{}", text(&half));
     assert!(
         text(&half).contains("was being written until zxid 0xc0, but the logs end at"),
         "{}",
         text(&half)
     );
-    let both = ringkeeper(&["import", &name("data"), &name("both"), "--log-dir", &name("logs")]);
+    let logs = name("logs");
+    let arguments =
+        ["import", &name("data"), &name("both"), "--log-dir", &logs, "-DextendedTypesEnabled=true"];
+    let both = ringkeeper(&arguments);
     assert!(text(&both).contains("last zxid  0xd5"), "{}", text(&both));
     std::fs::write(path("ours.cfg"), text_of("ours", "ours")).unwrap();
     let exported = ringkeeper(&["export", &name("ours.cfg"), &name("theirs")]);
@@ -331,5 +335,125 @@ fn conversions_refuse_what_they_cannot_do_well() {
     std::fs::create_dir_all(&used).unwrap();
     std::fs::write(used.join("something"), b"x").unwrap();
     let used = scratch.path().join("used").display().to_string();
-    fails(&["import", &sample("standalone-basic"), &used], 1, "is not empty");
+    fails(&["import", &sample("standalone-basic"), &used, "-DextendedTypesEnabled=true"], 1, "is not empty");
+    // TTL nodes are not deleted unasked.
+    let ttl = "extendedTypesEnabled=true to keep them";
+    fails(&["import", &sample("standalone-basic"), &to, "--dry-run"], 1, ttl);
+    fails(
+        &["import", &sample("standalone-basic"), &to, "--dry-run", "-DextendedTypesEnabled=false"],
+        0,
+        "nodes",
+    );
+}
+
+/// A server that has taken Apache's files over, stopped.
+fn moved_in_and_stopped() -> Server {
+    let mut server = Server::prepare("extendedTypesEnabled=true", &[]);
+    copy_files(
+        &Path::new(&sample("standalone-basic")).join("version-2"),
+        &server.folder.path().join("data/version-2"),
+    );
+    server.launch();
+    assert_eq!(server.connect().create("/after", b"moving in", 0).err, 0);
+    assert_eq!(server.stop(), 0);
+    server
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in support::files(from, "") {
+        if file.is_file() {
+            std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+fn still_there(server: &mut Server) {
+    server.launch();
+    assert_eq!(server.connect().get("/after"), Ok(b"moving in".to_vec()));
+    server.kill();
+}
+
+#[test]
+fn apache_files_may_go_after_moving_in() {
+    let mut server = moved_in_and_stopped();
+    let version_2 = server.folder.path().join("data/version-2");
+    for name in ["snapshot.0", "log.1"] {
+        std::fs::remove_file(version_2.join(name)).unwrap();
+    }
+    still_there(&mut server);
+    std::fs::remove_dir_all(&version_2).unwrap();
+    still_there(&mut server);
+    assert!(server.log().contains("are gone, which is fine"), "{}", server.log());
+}
+
+#[test]
+fn our_folder_alone_is_a_backup() {
+    let server = moved_in_and_stopped();
+    let mut elsewhere = Server::prepare("extendedTypesEnabled=true", &[]);
+    copy_files(&server.data(), &elsewhere.data());
+    still_there(&mut elsewhere);
+}
+
+#[test]
+fn new_and_grown_files_of_apache_are_refused_by_name() {
+    let mut server = moved_in_and_stopped();
+    let version_2 = server.folder.path().join("data/version-2");
+    let last = support::files(&version_2, "log.").pop().unwrap();
+    let bytes = std::fs::read(&last).unwrap();
+    std::fs::write(&last, [&bytes[..], b"more"].concat()).unwrap();
+    std::fs::write(version_2.join("snapshot.fff"), b"new").unwrap();
+    server.spawn();
+    assert_eq!(server.wait(), 1);
+    let log = server.log();
+    assert!(log.contains("snapshot.fff") && log.contains("log.c1"), "{log}");
+    assert!(!log.contains("snapshot.0,"), "only what is new is named: {log}");
+    std::fs::write(&last, bytes).unwrap();
+    std::fs::remove_file(version_2.join("snapshot.fff")).unwrap();
+    still_there(&mut server);
+}
+
+/// Copies that people make beside the originals.
+const COPIES: [&str; 10] = ["bak", "old", "orig", "prev", "copy", "save", "1", "2", "corrupt", "x"];
+
+#[test]
+fn copies_beside_the_originals_do_not_count() {
+    for suffix in COPIES {
+        let scratch = tempfile::tempdir().unwrap();
+        let version_2 = scratch.path().join("version-2");
+        copy_files(&Path::new(&sample("standalone-basic")).join("version-2"), &version_2);
+        let log = std::fs::read(version_2.join("log.c1")).unwrap();
+        std::fs::write(version_2.join(format!("log.c1.{suffix}")), &log[..1200]).unwrap();
+        std::fs::copy(version_2.join("snapshot.60"), version_2.join(format!("snapshot.bf.{suffix}")))
+            .unwrap();
+        let (from, to) =
+            (scratch.path().display().to_string(), scratch.path().join("none").display().to_string());
+        let output = ringkeeper(&["import", &from, &to, "--dry-run", "-DextendedTypesEnabled=true"]);
+        assert!(text(&output).contains("last zxid  0xd5"), "{suffix}: {}", text(&output));
+        assert!(
+            text(&output).contains(&format!("log.c1.{suffix} is ignored")),
+            "{suffix}: {}",
+            text(&output)
+        );
+        assert!(text(&output).contains(&format!("snapshot.bf.{suffix} is ignored")), "{suffix}");
+    }
+}
+
+#[test]
+fn copies_of_our_own_snapshots_do_not_count() {
+    let mut server = Server::start("snapCount=20", &[]);
+    let mut client = server.connect();
+    (0..200).for_each(|index| assert_eq!(client.create(&format!("/n{index}"), b"", 0).err, 0));
+    let data = server.data();
+    support::eventually("snapshots", || !support::files(&data, "snapshot.").is_empty());
+    assert_eq!(server.stop(), 0);
+    let snapshot = support::files(&data, "snapshot.").pop().unwrap();
+    for suffix in COPIES {
+        std::fs::write(data.join(format!("{}.{suffix}", snapshot.file_name().unwrap().display())), b"x")
+            .unwrap();
+        std::fs::write(data.join(format!("segment.0000000000000001.{suffix}")), b"x").unwrap();
+    }
+    server.launch();
+    assert_eq!(server.connect().get("/n199"), Ok(Vec::new()));
+    assert_eq!(server.log().matches("is ignored").count(), 2 * COPIES.len(), "{}", server.log());
 }

@@ -66,6 +66,7 @@ pub(super) fn of(config: &Config) -> ServerOptions {
             DigestMismatch::Warn => OnMismatch::Warn,
         },
         trust_empty_snapshot: server.trust_empty_snapshot,
+        extended_types_given: server.extended_types.is_some(),
         image: ImageOptions { last_zxid_section: server.serialize_last_zxid, ..ImageOptions::default() },
         compression: server.snapshot_compression,
         member: member(config),
@@ -128,7 +129,10 @@ fn shard(config: &Config) -> ShardSettings {
 }
 
 fn rules(config: &Config) -> OwnerRules {
-    OwnerRules { extended_types: config.server.extended_types, emulate_353: config.server.emulate_353 }
+    OwnerRules {
+        extended_types: config.server.extended_types.unwrap_or(false),
+        emulate_353: config.server.emulate_353,
+    }
 }
 
 fn digest(config: &Config) -> DigestSettings {

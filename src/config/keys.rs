@@ -213,7 +213,16 @@ static SETTINGS: &[Setting] = &[
         value::decimal(text, -INT, INT).map(|hours: i64| hours.max(0) as u32)
     }),
     field!("jute.maxbuffer", server.jute_max_buffer, |text| value::integer(text, 1024, JUTE_MAX_BUFFER_MAX)),
-    field!("extendedTypesEnabled", server.extended_types, value::boolean),
+    Setting {
+        name: "extendedTypesEnabled",
+        set: |draft, text| {
+            draft.config.server.extended_types = Some(value::boolean(text)?);
+            Ok(())
+        },
+        // Not set is not the same as false: then TTL nodes of a folder that is taken over are not deleted unasked.
+        show: |config| config.server.extended_types.map(|on| on.to_string()).unwrap_or_default(),
+        not_yet: None,
+    },
     field!("emulate353TTLNodes", server.emulate_353, value::boolean),
     field!("digest.enabled", server.digest_enabled, value::boolean),
     field!("enforceQuota", server.enforce_quota, value::boolean),

@@ -106,7 +106,7 @@ pub struct ServerSettings {
     /// `jute.maxbuffer`, bytes of the largest request.
     pub jute_max_buffer: u32,
     /// `extendedTypesEnabled`: TTL nodes.
-    pub extended_types: bool,
+    pub extended_types: Option<bool>,
     /// `emulate353TTLNodes`: owners of TTL nodes as in 3.5.3.
     pub emulate_353: bool,
     /// `digest.enabled`: the tree's digest in every transaction and snapshot.
@@ -253,7 +253,7 @@ impl Default for ServerSettings {
             max_client_cnxns: 60,
             max_cnxns: 0,
             jute_max_buffer: limits::JUTE_MAX_BUFFER as u32,
-            extended_types: false,
+            extended_types: None,
             emulate_353: false,
             digest_enabled: true,
             enforce_quota: false,

@@ -164,10 +164,14 @@ const WINDOW_BYTES: u64 = 256 << 10;
 
 /// The zxid in a file's name: `log.<hex>` or `snapshot.<hex>`, what follows a second dot is ignored.
 pub fn zxid_in_name(name: &str, prefix: &str) -> Option<Zxid> {
-    let mut parts = name.split('.');
-    let is_named = parts.next() == Some(prefix) && !name.ends_with(".tmp");
-    let zxid = i64::from_str_radix(parts.next().filter(|_| is_named)?, 16).ok()?;
-    (zxid >= 0).then_some(Zxid(zxid))
+    let rest = name.strip_prefix(prefix)?.strip_prefix('.')?;
+    let is_snapshot = prefix == "snapshot";
+    let packed = [".gz", ".snappy"].iter().find_map(|end| rest.strip_suffix(end)).filter(|_| is_snapshot);
+    let digits = packed.unwrap_or(rest);
+    // A sign would be taken for a part of the number.
+    let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let zxid = i64::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    Some(Zxid(zxid))
 }
 
 /// True if no transaction can be missing between the two. A leader counts every transaction, refused ones included, from
@@ -310,7 +314,9 @@ mod tests {
     fn files_are_chosen_by_name() {
         assert_eq!(zxid_in_name("log.100000045", "log"), Some(Zxid(0x1_0000_0045)));
         assert_eq!(zxid_in_name("snapshot.2f.gz", "snapshot"), Some(Zxid(0x2f)));
-        for other in ["log", "log.xyz", "log.-1", "snapshot.1", "log.1.tmp"] {
+        for other in
+            ["log", "log.xyz", "log.-1", "log.+1", "snapshot.1", "log.1.tmp", "log.1.bak", "log.1.gz", "log."]
+        {
             assert_eq!(zxid_in_name(other, "log"), None, "{other}");
         }
         let names = [Zxid(1), Zxid(0x62), Zxid(0xc1)];

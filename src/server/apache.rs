@@ -13,7 +13,7 @@ use crate::ids::{SessionId, Zxid};
 use crate::log::apache::{ApacheEntry, ApacheLogError, files_from, follows, visit_entries};
 use crate::member::follow_session;
 use crate::tree::image::{Image, ImageOptions};
-use crate::tree::{Store, StoreSettings, snappy};
+use crate::tree::{Owner, OwnerRules, Store, StoreSettings, snappy};
 use crate::wire::txn::{TxnDigest, decode_entry};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,6 +30,8 @@ pub struct Source<'a> {
     pub image: ImageOptions,
     /// `snapshot.trust.empty`: transactions may be missing before a log.
     pub trust_empty_snapshot: bool,
+    /// `extendedTypesEnabled` was set, to whichever value: the operator knows what it means.
+    pub extended_types_given: bool,
 }
 
 /// What was found in the files.
@@ -71,11 +73,15 @@ impl<'a> Source<'a> {
             settings: super::boot::store_settings(options),
             image: options.image,
             trust_empty_snapshot: options.trust_empty_snapshot,
+            extended_types_given: options.extended_types_given,
         }
     }
 
     /// Restores; None if there is nothing.
     pub fn restore(&self) -> Result<Option<Restored>, String> {
+        let folders = [(self.data_dir, "snapshot"), (self.log_dir, "log")];
+        let others =
+            folders.map(|(folder, prefix)| snapshots::others(&folder.join(VERSION_2), prefix)).concat();
         let snapshots = files(self.data_dir, "snapshot")?;
         let logs = files(self.log_dir, "log")?;
         self.check_separation()?;
@@ -83,9 +89,43 @@ impl<'a> Source<'a> {
             return Ok(None);
         }
         let mut replay = self.begin(&snapshots, &logs)?;
+        let ignored =
+            others.iter().map(|name| format!("{name} is ignored: no snapshot and no log has such a name"));
+        replay.restored.warnings.extend(ignored);
         replay.settle_pending();
         replay.logs(&logs, self)?;
-        Ok(Some(replay.finish(snapshots.keys().next_back().copied())))
+        let restored = replay.finish(snapshots.last().map(|(zxid, _)| *zxid));
+        self.check_ttl_nodes(&restored)?;
+        Ok(Some(restored))
+    }
+
+    /// Without extended types the owner of a TTL node is taken for a session that nobody has: the server would delete the
+    /// node at once.
+    fn check_ttl_nodes(&self, restored: &Restored) -> Result<(), String> {
+        if self.settings.rules.extended_types || self.extended_types_given {
+            return Ok(());
+        }
+        let extended = OwnerRules { extended_types: true, ..self.settings.rules };
+        let is_ttl = |owner: i64| {
+            let is_session = restored.sessions.contains_key(&SessionId(owner));
+            matches!(extended.owner(owner), Owner::Ttl(_)) && !is_session
+        };
+        let ttl: Vec<&str> = restored
+            .store
+            .tree()
+            .nodes()
+            .filter(|(_, node)| is_ttl(node.head().owner))
+            .map(|(_, node)| node.path())
+            .collect();
+        match ttl.first() {
+            None => Ok(()),
+            Some(first) => Err(format!(
+                "{} TTL node(s) would be deleted, {first} among them, because extendedTypesEnabled is not set: Apache \
+                 ZooKeeper was started with it, perhaps in java.env or in JVMFLAGS. Set extendedTypesEnabled=true to keep \
+                 them, or extendedTypesEnabled=false to have them deleted",
+                ttl.len()
+            )),
+        }
     }
 
     /// Files that lie where Apache does not look for them would be left out in silence.
@@ -96,7 +136,7 @@ impl<'a> Source<'a> {
         for (folder, prefix, what) in
             [(self.log_dir, "snapshot", "snapshots in dataLogDir"), (self.data_dir, "log", "logs in dataDir")]
         {
-            if let Some(path) = files(folder, prefix)?.values().next() {
+            if let Some(path) = files(folder, prefix)?.first().map(|(_, path)| path) {
                 return Err(format!(
                     "{}: there are {what}, where Apache ZooKeeper does not start either. dataDir is {} and dataLogDir \
                      is {}: set right whichever is wrong, or move these files to where they belong",
@@ -116,7 +156,7 @@ impl<'a> Source<'a> {
         warnings.extend(torn.iter().map(|(_, path)| format!("{} is not complete", path.display())));
         for (zxid, path) in whole.iter().take(SNAPSHOTS_TRIED_MAX) {
             match snapshots::read(path, &self.settings, &self.image) {
-                Ok(image) => return Ok(Replay::new(self, (**zxid, path), image, warnings)),
+                Ok(image) => return Ok(Replay::new(self, (*zxid, path), image, warnings)),
                 Err(error) => warnings.push(format!("{} cannot be used ({error})", path.display())),
             }
         }
@@ -125,7 +165,7 @@ impl<'a> Source<'a> {
             let end = if found.is_empty() { "" } else { ". " };
             format!("{} holds {what}; nothing was changed. {way_out}{end}{found}", folder.display())
         };
-        let first_log = logs.values().next();
+        let first_log = logs.first().map(|(_, path)| path);
         match first_log.filter(|_| whole.is_empty()) {
             Some(_) if self.trust_empty_snapshot => Ok(Replay::empty(self, warnings)),
             Some(log) => {
@@ -158,6 +198,22 @@ fn files(folder: &Path, prefix: &str) -> Result<Files, String> {
     match snapshots::find(&folder, prefix) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Files::new()),
         found => found.map_err(|error| format!("cannot read {}: {error}", folder.display())),
+    }
+}
+
+/// A log that ends in its header, or that is all zeros: the power went before the first write was durable.
+fn holds_nothing(path: &Path, bytes: u64) -> bool {
+    if (1..16).contains(&bytes) {
+        return true;
+    }
+    let Ok(mut file) = File::open(path) else { return false };
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return bytes > 0,
+            Ok(read) if chunk[..read].iter().all(|byte| *byte == 0) => {}
+            _ => return false,
+        }
     }
 }
 
@@ -239,16 +295,22 @@ impl Replay {
     }
 
     fn logs(&mut self, logs: &Files, source: &Source<'_>) -> Result<(), String> {
-        let names: Vec<Zxid> = logs.keys().copied().collect();
+        let names: Vec<Zxid> = logs.iter().map(|(zxid, _)| *zxid).collect();
         let chosen = files_from(&names, Zxid(self.from.0.saturating_add(1)));
         for name in chosen {
-            let path = &logs[name];
+            let path =
+                logs.iter().find(|(zxid, _)| zxid == name).map(|(_, path)| path).expect("chosen from them");
             let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
             let (bytes, mut file) =
                 opened.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             if bytes == 0 && Some(name) != chosen.last() {
                 let empty = Refused::damage(0, "the file is empty, but later logs are there".into());
                 return Err(empty.named(path));
+            }
+            if Some(name) == chosen.last() && holds_nothing(path, bytes) {
+                let what = "the last log holds nothing: it was begun, and nothing in it was acknowledged";
+                self.restored.warnings.push(format!("{}: {what}", path.display()));
+                continue;
             }
             self.log(path, &mut file, source.image.field_bytes_max).map_err(|refused| refused.named(path))?;
         }
@@ -375,7 +437,9 @@ mod tests {
         let rules = OwnerRules { extended_types: true, emulate_353: false };
         let settings = StoreSettings { hash_seed: 1, rules, digest_enabled: true, enforce_quota: false };
         let image = ImageOptions::default();
-        let source = Source { data_dir, log_dir, settings, image, trust_empty_snapshot };
+        let extended_types_given = false;
+        let source =
+            Source { data_dir, log_dir, settings, image, trust_empty_snapshot, extended_types_given };
         source.restore().map(|restored| restored.expect("not empty"))
     }
 
@@ -574,7 +638,18 @@ mod tests {
         fs::write(copy.path().join("version-2/log.c1"), b"ZKLG").expect("written");
         assert!(refused(copy.path()).0.contains("log.62, offset 0"));
         fs::remove_file(copy.path().join("version-2/log.62")).expect("removed");
-        assert!(refused(copy.path()).0.contains("log.c1, offset 0: the file ends in its header"));
+        // The last one may have been begun when the power went.
+        for nothing in [&b"ZKLG"[..], &[0; 15], &[0; 16], &[0; 65536]] {
+            fs::write(copy.path().join("version-2/log.c1"), nothing).expect("written");
+            let restored = restored(copy.path());
+            assert_eq!(restored.last_zxid, Zxid(0x61));
+            assert!(
+                restored
+                    .warnings
+                    .iter()
+                    .any(|warning| warning.contains("log.c1: the last log holds nothing"))
+            );
+        }
         // A member that came late has only the logs after its snapshot.
         let late = tempfile::tempdir().expect("a folder");
         let (from, to) = (folder("quorum-4/s4/data/version-2"), late.path().join(VERSION_2));

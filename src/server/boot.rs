@@ -12,6 +12,7 @@ use crate::log::files::{LogFile, log_file, spare_name, sweep};
 use crate::member::{OnMismatch, Progress, RecoveredState, RestoreSource, Restored, SnapshotFile, restore};
 use crate::tree::image::{Compression, Image, ImageOptions};
 use crate::tree::{StoreSettings, Tree};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -105,6 +106,7 @@ pub(super) fn read_state(options: &ServerOptions, folders: &Folders) -> Result<B
 /// Recovers, or begins an empty server.
 pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String> {
     take_over(options, folders)?;
+    let known = identity(folders)?;
     let mut source = Folder { folders, image: options.image, open: None, is_read_only: false };
     let mut teller = Teller::new();
     let restored =
@@ -114,7 +116,9 @@ pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String
     restored.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let spares = sweep_folders(&restored.recovered.prepared, options, folders)?;
     let drawn = draw().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
-    Ok(Booted { spares, ..booted(restored, options, folders, drawn) })
+    let booted = Booted { spares, ..booted(restored, options, folders, drawn) };
+    settle_identity(folders, known, booted.state.log.log_id)?;
+    Ok(booted)
 }
 
 /// `drawn`: for the log's id and the incarnation.
@@ -172,26 +176,18 @@ pub(super) fn store_settings(options: &ServerOptions) -> StoreSettings {
 }
 
 /// A folder that holds only Apache's files is taken over: their state becomes our first snapshot, and a marker says which
-/// files it came from. Apache's files stay as they are. If they change later, the start is refused: two histories are
-/// never merged.
+/// files it came from. Apache's files stay as they are. If new ones come or one grows, the start is refused: two histories
+/// are never merged. That old ones go is no new history.
 fn take_over(options: &ServerOptions, folders: &Folders) -> Result<(), String> {
-    let is_ours = !find_snapshots(folders)?.is_empty()
-        || fs::read_dir(&folders.log).is_ok_and(|entries| {
-            entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("segment."))
-        });
-    if is_ours {
-        let marker = folders.data.join(MARKER);
-        let known = fs::read_to_string(&marker).unwrap_or_default();
-        if known == foreign_files(options) {
-            return Ok(());
-        }
-        return Err(format!(
-            "{} holds files of Apache ZooKeeper that are not those this server continues from ({} lists them). Two \
-             histories cannot be merged: move away either the folder version-2 or the folder ringkeeper, whichever is \
-             the older one, and start again",
-            options.data_dir.join("version-2").display(),
-            marker.display()
-        ));
+    let strange_segments =
+        snapshots::others(&folders.log, "segment").into_iter().filter(|name| log_file(name).is_none());
+    let strange =
+        snapshots::others(&folders.data, "snapshot").into_iter().map(|name| folders.data.join(name));
+    for path in strange.chain(strange_segments.map(|name| folders.log.join(name))) {
+        tracing::warn!("{} is ignored: none of this server's files has such a name", path.display());
+    }
+    if !find_snapshots(folders)?.is_empty() || has_segments(folders)? {
+        return check_foreign(options, folders);
     }
     let Some(restored) = Source::of(options).restore()? else { return Ok(()) };
     for warning in restored.warnings.iter().chain(&super::holders::warning(options)) {
@@ -210,32 +206,124 @@ fn take_over(options: &ServerOptions, folders: &Folders) -> Result<(), String> {
     Ok(())
 }
 
+fn has_segments(folders: &Folders) -> Result<bool, String> {
+    let is_segment = |name: &str| matches!(log_file(name), Some(LogFile::Segment(_)));
+    Ok(names(&folders.log)?.iter().any(|(name, _)| is_segment(name)))
+}
+
+/// Apache's files beside ours may be fewer than at the take-over, not more or longer.
+fn check_foreign(options: &ServerOptions, folders: &Folders) -> Result<(), String> {
+    let marker = folders.data.join(MARKER);
+    let known = parse_marker(&fs::read_to_string(&marker).unwrap_or_default());
+    let found = foreign_files(options);
+    let is_new = |name: &String, bytes: &u64| known.get(name).is_none_or(|known| bytes > known);
+    let new: Vec<&str> =
+        found.iter().filter(|(name, bytes)| is_new(name, bytes)).map(|(name, _)| name.as_str()).collect();
+    if new.is_empty() {
+        let gone = known.keys().filter(|name| !found.contains_key(*name)).count();
+        if gone > 0 {
+            tracing::info!("{gone} of Apache ZooKeeper's files that were taken over are gone, which is fine");
+        }
+        return Ok(());
+    }
+    Err(format!(
+        "{} holds files of Apache ZooKeeper that are new or have grown since this server took its data over: {}. Two \
+         histories cannot be merged. If Apache ZooKeeper was not started on this folder again, move these files away; if \
+         it was, its newer data are in them, and this server's in {}: keep both folders, and decide which one goes on",
+        options.data_dir.join("version-2").display(),
+        new.join(", "),
+        folders.data.display()
+    ))
+}
+
 /// Says in our folder which files of Apache's beside it the data comes from.
 pub(super) fn write_marker(options: &ServerOptions, folder: &Path) -> Result<(), String> {
-    let path = folder.join(MARKER);
-    let write = || -> io::Result<()> {
-        let mut file = AtomicFile::create(&path)?;
-        file.write_all(foreign_files(options).as_bytes())?;
-        file.finish().map(drop)
-    };
-    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
+    let lines = foreign_files(options).into_iter().map(|(name, bytes)| format!("{name} {bytes}\n"));
+    write_small(&folder.join(MARKER), lines.collect::<String>().as_bytes())
 }
 
 const MARKER: &str = "taken-over";
 
-/// Name and length of each of Apache's snapshots and logs, one per line.
-fn foreign_files(options: &ServerOptions) -> String {
-    let mut lines = std::collections::BTreeSet::new();
-    for folder in [&options.data_dir, &options.log_dir] {
-        for entry in fs::read_dir(folder.join("version-2")).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with("snapshot.") || name.starts_with("log.") {
-                let length = entry.metadata().map_or(0, |metadata| metadata.len());
-                lines.insert(format!("{name} {length}\n"));
-            }
+/// Name and length of each of Apache's snapshots and logs.
+fn foreign_files(options: &ServerOptions) -> BTreeMap<String, u64> {
+    let mut found = BTreeMap::new();
+    for (folder, prefix) in [(&options.data_dir, "snapshot"), (&options.log_dir, "log")] {
+        for (_, path) in snapshots::find(&folder.join("version-2"), prefix).unwrap_or_default() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.insert(name, fs::metadata(&path).map_or(0, |metadata| metadata.len()));
         }
     }
-    lines.into_iter().collect()
+    found
+}
+
+fn parse_marker(text: &str) -> BTreeMap<String, u64> {
+    let line = |line: &str| {
+        let (name, bytes) = line.rsplit_once(' ')?;
+        Some((name.to_string(), bytes.parse().ok()?))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+const IDENTITY: &str = "identity";
+
+/// The id of the log that both folders belong to; None: neither says.
+fn identity(folders: &Folders) -> Result<Option<u128>, String> {
+    let (data, log) = (read_identity(&folders.data)?, read_identity(&folders.log)?);
+    match (data, log) {
+        (Some(data), Some(log)) if data != log => Err(format!(
+            "{} and {} belong to different servers: their files {IDENTITY} differ. Name in zoo.cfg the dataDir and the \
+             dataLogDir of one server",
+            folders.data.display(),
+            folders.log.display()
+        )),
+        (Some(_), None) if !has_segments(folders)? => Err(format!(
+            "{} holds no log, but the snapshots in {} belong to a server that had one: without it every write after the \
+             newest snapshot would be lost. Name the right dataLogDir, or bring its folder back. If it is gone for good, \
+             removing {} makes the server start with the snapshots alone, and loses what came after the newest",
+            folders.log.display(),
+            folders.data.display(),
+            folders.data.join(IDENTITY).display()
+        )),
+        (data, log) => Ok(data.or(log)),
+    }
+}
+
+fn read_identity(folder: &Path) -> Result<Option<u128>, String> {
+    let path = folder.join(IDENTITY);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        Ok(text) => u128::from_str_radix(text.trim(), 16).map(Some).map_err(|_| {
+            let what =
+                "expected 32 hexadecimal digits. Remove it if all files in this folder are of one server";
+            format!("{}: {what}", path.display())
+        }),
+    }
+}
+
+/// What was read must be the log that the folders belong to; from now on both say so.
+fn settle_identity(folders: &Folders, known: Option<u128>, log_id: u128) -> Result<(), String> {
+    if known.is_some_and(|known| known != log_id) {
+        return Err(format!(
+            "the segments in {} belong to another server than the files {IDENTITY} say. Put them back where they came from",
+            folders.log.display()
+        ));
+    }
+    for folder in [&folders.data, &folders.log] {
+        if read_identity(folder)? != Some(log_id) {
+            write_small(&folder.join(IDENTITY), format!("{log_id:032x}\n").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn write_small(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let write = || -> io::Result<()> {
+        let mut file = AtomicFile::create(path)?;
+        file.write_all(bytes)?;
+        file.finish().map(drop)
+    };
+    write().map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Removes what processes that died have left behind, keeps a few prepared segments as spares, and makes both folders'

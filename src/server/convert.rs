@@ -1,10 +1,10 @@
 //! Between Apache ZooKeeper's folders and ours without a running server: `import` makes a folder of ours from Apache's
 //! files, `export` writes a folder that Apache ZooKeeper starts on. The source is only read, the target must be empty.
 
+use super::ServerOptions;
 use super::apache::{Source, is_same_folder};
 use super::boot::{self, Folders};
 use super::snapshots::Snapshot;
-use super::{FolderLock, ServerOptions};
 use crate::ids::{SessionId, Zxid};
 use crate::limits::JUTE_MAX_BUFFER;
 use crate::tree::Tree;
@@ -63,7 +63,7 @@ pub fn export(options: &ServerOptions, to: &Path) -> Result<Report, String> {
         return Err(format!("{} is not there: this is no data folder of Ringkeeper", folders.data.display()));
     }
     // Keeps a server from starting meanwhile; if one runs, its folder changes while it is read.
-    let lock = FolderLock::take(&options.log_dir);
+    let lock = super::lock(options);
     let tries = if lock.is_ok() { 1 } else { TRIES_MAX };
     let mut result = Err(String::new());
     for _ in 0..tries {

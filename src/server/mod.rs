@@ -65,6 +65,8 @@ pub struct ServerOptions {
     pub on_digest_mismatch: crate::member::OnMismatch,
     /// How snapshots are written.
     pub image: crate::tree::image::ImageOptions,
+    /// `extendedTypesEnabled` was set, to whichever value.
+    pub extended_types_given: bool,
     /// Snapshots' file name extension and compression.
     pub compression: crate::tree::image::Compression,
     /// Settings of the member; `shards` is filled in.
@@ -107,7 +109,7 @@ pub fn run(mut options: ServerOptions, on_hang_up: &dyn Fn()) -> Result<(), Stri
     let layout =
         layout::choose(options.shards, &cpus, layout::Pinning::of(options.pin, options.cpus.is_some()));
     let folders = boot::Folders::prepare(&options)?;
-    let _lock = FolderLock::take(&options.log_dir)?;
+    let _locks = lock(&options)?;
     let listeners = bind_all(&options)?;
     let probe = probe_disk(&options, &folders)?;
     let started = Instant::now();
@@ -130,6 +132,15 @@ fn wait_for_end(on_hang_up: &dyn Fn()) -> i32 {
             signal => return signal,
         }
     }
+}
+
+/// Both folders are this server's alone; they may be one.
+fn lock(options: &ServerOptions) -> Result<Vec<FolderLock>, String> {
+    let mut locks = vec![FolderLock::take(&options.data_dir)?];
+    if !apache::is_same_folder(&options.data_dir, &options.log_dir) {
+        locks.push(FolderLock::take(&options.log_dir)?);
+    }
+    Ok(locks)
 }
 
 struct Ports {

@@ -6,24 +6,38 @@ use crate::io::disk::AtomicFile;
 use crate::log::apache::zxid_in_name;
 use crate::tree::image::{self, Compression, Image, ImageOptions};
 use crate::tree::{StoreSettings, Tree, snappy};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Files by the zxid in their names, ascending.
-pub type Files = BTreeMap<Zxid, PathBuf>;
+/// Files with the zxid in their names, ascending; of one zxid there may be several, differently packed.
+pub type Files = Vec<(Zxid, PathBuf)>;
 
-/// Files of a folder that are named `<prefix>.<zxid>`.
+/// Files of a folder that are named exactly `<prefix>.<zxid>`, and perhaps `.gz` or `.snappy`. What has something else
+/// behind the zxid is a copy that somebody made.
 pub fn find(folder: &Path, prefix: &str) -> io::Result<Files> {
     let mut found = Files::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if let Some(zxid) = path.file_name().and_then(|name| zxid_in_name(&name.to_string_lossy(), prefix)) {
-            found.insert(zxid, path);
+            found.push((zxid, path));
         }
     }
+    found.sort();
     Ok(found)
+}
+
+/// Names that begin like those of `find` and are none.
+pub fn others(folder: &Path, prefix: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_other = |name: &String| {
+        let is_alike = name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        is_alike && zxid_in_name(name, prefix).is_none() && !name.ends_with(".tmp")
+    };
+    let mut others: Vec<String> = names.filter(is_other).collect();
+    others.sort();
+    others
 }
 
 /// Reads one to its end; the error says why it cannot be used.
