@@ -263,7 +263,7 @@ impl Worker for Clerk {
             Order::Release { segment } => self.release(segment),
             Order::RemoveSnapshots { before } => {
                 let found = snapshots::find(&self.snapshots, "snapshot").unwrap_or_default();
-                for (_, path) in found.iter().filter(|(zxid, _)| **zxid < before) {
+                for (_, path) in found.iter().filter(|(zxid, _)| *zxid < before) {
                     remove_old_file(path);
                 }
             }
