@@ -48,8 +48,8 @@ impl Member {
             return;
         }
         self.snapshots.begin_early(zxid, self.store.digest(), self.sessions.open());
-        // With nothing on its way, no transaction will ask for it.
-        if self.leader.committed() == zxid {
+        // With nothing on its way, no transaction will ask for it. What is committed may still wait to be told.
+        if self.pending.is_empty() && self.leader.committed() == zxid {
             out.extend(self.snapshots.due(zxid));
         }
     }
