@@ -1,17 +1,3 @@
-//! A transaction log of Apache ZooKeeper.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use ringkeeper::log::apache::ApacheLog;
-use ringkeeper::wire::txn::decode_entry;
-
-fuzz_target!(|data: &[u8]| {
-    let Ok(log) = ApacheLog::new(data, 1 << 20) else { return };
-    for entry in log {
-        match entry {
-            Ok(entry) => _ = decode_entry(entry.bytes),
-            Err(error) => assert!(error.offset <= data.len() as u64),
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(init: ringkeeper_fuzz::prepare("apache_log"), |data: &[u8]| ringkeeper_fuzz::apache_log::run(data));

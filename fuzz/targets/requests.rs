@@ -1,19 +1,3 @@
-//! The body of every request.
-
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use ringkeeper::wire::{ConnectRequest, ConnectResponse, Request};
-
-fuzz_target!(|data: &[u8]| {
-    let Some((&kind, body)) = data.split_first() else { return };
-    let _ = ConnectResponse::decode(body);
-    if let Ok(request) = ConnectRequest::decode(body) {
-        let mut again = Vec::new();
-        request.encode(&mut again);
-        assert_eq!(ConnectRequest::decode(&again).expect("what was encoded decodes"), request);
-    }
-    if let Some(op) = ringkeeper_fuzz::op(kind) {
-        let _ = Request::decode(op, body);
-    }
-});
+libfuzzer_sys::fuzz_target!(init: ringkeeper_fuzz::prepare("requests"), |data: &[u8]| ringkeeper_fuzz::requests::run(data));
