@@ -3,12 +3,30 @@
 
 use crate::ids::{ConnId, Origin, SessionId, ShardId, Zxid};
 use crate::metrics::ServerStats;
+use crate::tree::permission::DigestSettings;
 use crate::tree::{Effect, Effects};
 use crate::wire::records::STAT_BYTES;
 use crate::wire::{Identity, Op};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Settings that the member and every shard must have alike.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Common {
+    /// `tickTime`: the width of a session expiry bucket.
+    pub tick_ms: u64,
+    /// `skipACL`: everybody may do anything.
+    pub skip_acl: bool,
+    /// `DigestAuthenticationProvider.*`.
+    pub digest: DigestSettings,
+}
+
+impl Default for Common {
+    fn default() -> Common {
+        Common { tick_ms: 3000, skip_acl: false, digest: DigestSettings::default() }
+    }
+}
 
 /// From a shard to the member.
 #[derive(Debug)]

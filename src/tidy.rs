@@ -23,7 +23,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("shard", &["ids", "limits", "mesh", "metrics", "send_buffer", "tree", "wire"]),
     ("member", &["aligned", "ids", "limits", "log", "mesh", "metrics", "prng", "tree", "wire", "zab"]),
     ("io", &["aligned", "ids", "limits", "send_buffer"]),
-    ("config", &["ids", "io", "limits", "tree", "wire"]),
+    (
+        "server",
+        &[
+            "aligned",
+            "ids",
+            "io",
+            "limits",
+            "log",
+            "member",
+            "mesh",
+            "metrics",
+            "prng",
+            "send_buffer",
+            "shard",
+            "tree",
+            "wire",
+            "zab",
+        ],
+    ),
+    ("config", &["ids", "io", "limits", "member", "server", "tree"]),
     (
         "sim",
         &[

@@ -1,6 +1,6 @@
 //! `ringkeeper import` and `ringkeeper export`: from Apache ZooKeeper's folders to ours and back, offline.
 
-use super::{FAILED, WRONG_USAGE, options};
+use super::{FAILED, WRONG_USAGE};
 use crate::config::Config;
 use crate::server::{ServerOptions, convert};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl Folders {
         let file = self.from.is_file().then_some(self.from.as_path());
         let env = |name: &str| std::env::var(name).ok();
         let (config, _) = Config::load(file, &self.defines, &env).map_err(|error| error.to_string())?;
-        let mut options = options::of(&config);
+        let mut options = config.server;
         if file.is_none() {
             if !self.from.is_dir() {
                 return Err(format!("{} is neither a folder nor a zoo.cfg", self.from.display()));

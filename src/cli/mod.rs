@@ -12,7 +12,6 @@ mod convert;
 mod doctor;
 mod inspect;
 mod logging;
-mod options;
 mod shell;
 mod start;
 
@@ -83,7 +82,7 @@ fn run(command: Command) -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Shell(arguments) => shell::run(&arguments),
         Command::Version => {
-            outln!("ringkeeper {}", options::BUILD);
+            outln!("ringkeeper {}", crate::server::texts::BUILD);
             ExitCode::SUCCESS
         }
     }

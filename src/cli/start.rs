@@ -1,6 +1,6 @@
 //! `ringkeeper start`: from the arguments to a configuration to a running server.
 
-use super::{FAILED, WRONG_USAGE, options};
+use super::{FAILED, WRONG_USAGE};
 use crate::config::{Config, ConfigError, Warning};
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         for (key, value) in config.effective() {
             outln!("{key}={value}");
         }
-        let parts = options::of(&config).memory_bound();
+        let parts = config.server.memory_bound();
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
         outln!("# at most {} MiB beside the data:", mib(parts.iter().map(|(_, bytes)| bytes).sum()));
         for (what, bytes) in parts {
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             log.reopen();
         }
     };
-    match crate::server::run(options::of(&config), &on_hang_up) {
+    match crate::server::run(config.server, &on_hang_up) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -113,9 +113,12 @@ mod tests {
     #[test]
     fn positional_arguments() {
         let (config, _) = arguments(&["2182", "/d", "1000", "5"]).load(&|_| None).expect("good");
-        assert_eq!(config.client_address.to_string(), "[::]:2182");
-        assert_eq!(config.data_dir, Path::new("/d"));
-        assert_eq!((config.server.tick_ms, config.server.max_client_cnxns), (1000, 5));
+        assert_eq!(config.server.client_address.to_string(), "[::]:2182");
+        assert_eq!(config.server.data_dir, Path::new("/d"));
+        assert_eq!(
+            (config.server.member.common.tick_ms, config.server.member.connections_per_address_max),
+            (1000, 5)
+        );
         let error = arguments(&["zoo.cfg", "/d"]).load(&|_| None).expect_err("no port");
         assert!(error.to_string().contains("expected a port"));
         let error = arguments(&["2182", "/d", "soon"]).load(&|_| None).expect_err("no number");

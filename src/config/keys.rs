@@ -3,7 +3,6 @@
 //! Keys are named as in zoo.cfg, that is, without the prefix `zookeeper.` of the system property.
 
 use super::Config;
-use super::load::Draft;
 use super::value::{self, Parsed, Show};
 
 /// What a key does.
@@ -12,45 +11,40 @@ pub(super) enum Meaning {
     Honoured(&'static Setting),
     /// Nothing, for this reason.
     NoEffect(&'static str),
-    /// This must not be asked for.
-    Refused(&'static Refusal),
+    /// Nothing, which matters only if its value asks for something.
+    Idle(&'static Unmet),
+    /// It must not ask for anything.
+    Refused(&'static Unmet),
 }
 
 /// An honoured key.
 pub(super) struct Setting {
     /// As in zoo.cfg.
     pub name: &'static str,
-    set: fn(&mut Draft, &str) -> Parsed<()>,
+    set: fn(&mut Config, &str) -> Parsed<()>,
     show: fn(&Config) -> String,
-    /// Why the value that is stored does nothing yet.
-    not_yet: Option<&'static str>,
 }
 
-/// A key that protects something this version cannot protect.
-pub(super) struct Refusal {
+/// A key that may ask for what this version does not have.
+pub(super) struct Unmet {
     /// As in zoo.cfg.
     pub name: &'static str,
-    /// True if the value asks for the protection.
+    /// True if the value asks for it.
     pub asks: fn(&str) -> Parsed<bool>,
-    /// What it is about.
-    pub what: &'static str,
+    /// What is missing.
+    pub reason: &'static str,
 }
 
 impl Setting {
     /// Stores the value, or says what was expected.
-    pub fn set(&self, draft: &mut Draft, value: &str) -> Parsed<()> {
-        (self.set)(draft, value)
+    pub fn set(&self, config: &mut Config, value: &str) -> Parsed<()> {
+        (self.set)(config, value)
     }
 
     /// The value that counts.
     #[cfg(test)]
     pub fn show(&self, config: &Config) -> String {
         (self.show)(config)
-    }
-
-    /// Why the stored value does nothing yet.
-    pub fn not_yet(&self) -> Option<&'static str> {
-        self.not_yet
     }
 }
 
@@ -59,8 +53,11 @@ pub(super) fn find(name: &str) -> Option<Meaning> {
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
         return Some(Meaning::Honoured(setting));
     }
-    if let Some(refusal) = REFUSED.iter().find(|refusal| refusal.name == name) {
-        return Some(Meaning::Refused(refusal));
+    if let Some(unmet) = REFUSED.iter().find(|unmet| unmet.name == name) {
+        return Some(Meaning::Refused(unmet));
+    }
+    if let Some(unmet) = IDLE.iter().find(|unmet| unmet.name == name) {
+        return Some(Meaning::Idle(unmet));
     }
     let all =
         || NO_EFFECT.iter().flat_map(|(names, reason)| names.iter().map(move |known| (*known, *reason)));
@@ -70,12 +67,16 @@ pub(super) fn find(name: &str) -> Option<Meaning> {
     exact.or_else(family).map(|(_, reason)| Meaning::NoEffect(reason))
 }
 
+/// Every known key and, ending in `*`, family of keys.
+fn names() -> impl Iterator<Item = &'static str> {
+    let honoured = SETTINGS.iter().map(|setting| setting.name);
+    let unmet = REFUSED.iter().chain(IDLE).map(|unmet| unmet.name);
+    honoured.chain(unmet).chain(NO_EFFECT.iter().flat_map(|(names, _)| names.iter().copied()))
+}
+
 /// The known key that is spelt most alike, if it is alike enough to be meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let honoured = SETTINGS.iter().map(|setting| setting.name);
-    let refused = REFUSED.iter().map(|refusal| refusal.name);
-    let others = NO_EFFECT.iter().flat_map(|(names, _)| names.iter().copied());
-    let known = honoured.chain(refused).chain(others).filter(|known| !known.ends_with('*'));
+    let known = names().filter(|known| !known.ends_with('*'));
     let wanted = name.to_ascii_lowercase();
     let rated = known.map(|known| (distance(&wanted, &known.to_ascii_lowercase()), known));
     rated.min().filter(|(distance, known)| *distance <= 1 + known.len() / 5).map(|(_, known)| known)
@@ -118,220 +119,185 @@ pub(super) fn settings() -> &'static [Setting] {
     SETTINGS
 }
 
-macro_rules! field {
-    ($name:literal, $($field:ident).+, $parse:expr) => { field!($name, $($field).+, $parse, None) };
-    ($name:literal, $($field:ident).+, $parse:expr, $not_yet:expr) => {
+/// A row: the key, its field, how the value is read, and how it is written unless as `Show` says.
+macro_rules! row {
+    ($name:literal, $($field:ident).+, $parse:expr) => { row!($name, $($field).+, $parse, Show::show) };
+    ($name:literal, $($field:ident).+, $parse:expr, $show:expr) => {
         Setting {
             name: $name,
-            set: |draft, text| {
-                draft.config.$($field).+ = $parse(text)?;
+            set: |config, text| {
+                config.$($field).+ = $parse(text)?;
                 Ok(())
             },
-            show: |config| config.$($field).+.show(),
-            not_yet: $not_yet,
+            show: |config| $show(&config.$($field).+),
         }
     };
 }
 
 const INT: i64 = i32::MAX as i64;
 const LONG: i64 = i64::MAX;
-const OWN_LOG: Option<&str> =
-    Some("the log has a format of its own, with segments of the size of preAllocSize");
-const NOT_WRITTEN: Option<&str> = Some("not written yet in this version");
-
-static SETTINGS: &[Setting] = &[
-    field!("dataDir", data_dir, value::folder),
-    Setting {
-        name: "dataLogDir",
-        set: |draft, text| {
-            draft.data_log_dir = Some(value::folder(text)?);
-            Ok(())
-        },
-        show: |config| config.data_log_dir.show(),
-        not_yet: None,
-    },
-    Setting {
-        name: "clientPort",
-        set: |draft, text| {
-            draft.client_port = Some(value::decimal(text, 0, 65535)?);
-            Ok(())
-        },
-        show: |config| config.client_address.port().show(),
-        not_yet: None,
-    },
-    Setting {
-        name: "clientPortAddress",
-        set: |draft, text| {
-            draft.client_host = Some(super::servers::resolve(text, 0)?.ip());
-            Ok(())
-        },
-        show: |config| config.client_address.ip().to_string(),
-        not_yet: None,
-    },
-    field!("clientPortListenBacklog", listen_backlog, |text| value::decimal(text, -INT, INT)),
-    field!("tickTime", server.tick_ms, |text| value::decimal(text, 1, INT / 20)),
-    Setting {
-        name: "minSessionTimeout",
-        set: |draft, text| {
-            draft.min_session_timeout_ms = value::decimal(text, -1, INT)?;
-            Ok(())
-        },
-        show: |config| config.server.min_session_timeout_ms.show(),
-        not_yet: None,
-    },
-    Setting {
-        name: "maxSessionTimeout",
-        set: |draft, text| {
-            draft.max_session_timeout_ms = value::decimal(text, -1, INT)?;
-            Ok(())
-        },
-        show: |config| config.server.max_session_timeout_ms.show(),
-        not_yet: None,
-    },
-    field!("initLimit", server.init_limit, |text| value::decimal(text, 0, INT)),
-    field!("syncLimit", server.sync_limit, |text| value::decimal(text, 0, INT)),
-    field!("maxClientCnxns", server.max_client_cnxns, |text| {
-        value::decimal(text, -INT, INT).map(|count: i64| count.max(0) as u32)
-    }),
-    field!("maxCnxns", server.max_cnxns, |text| {
-        value::integer(text, -INT, INT).map(|count: i64| count.max(0) as u32)
-    }),
-    field!("standaloneEnabled", standalone_enabled, value::boolean),
-    field!("reconfigEnabled", server.reconfig_enabled, value::boolean),
-    Setting {
-        name: "dynamicConfigFile",
-        set: |draft, text| {
-            draft.dynamic_file = Some(value::folder(text).map_err(|_| "a file")?);
-            Ok(())
-        },
-        show: |config| config.dynamic_file.as_ref().map_or(String::new(), Show::show),
-        not_yet: None,
-    },
-    field!("autopurge.snapRetainCount", snapshots_kept, |text| value::decimal(text, -INT, INT)
-        .map(|count: i64| count.max(0) as usize)),
-    field!("autopurge.purgeInterval", purge_interval_hours, |text| {
-        value::decimal(text, -INT, INT).map(|hours: i64| hours.max(0) as u32)
-    }),
-    field!("jute.maxbuffer", server.jute_max_buffer, |text| value::integer(text, 1024, JUTE_MAX_BUFFER_MAX)),
-    Setting {
-        name: "extendedTypesEnabled",
-        set: |draft, text| {
-            draft.config.server.extended_types = Some(value::boolean(text)?);
-            Ok(())
-        },
-        // Not set is not the same as false: then TTL nodes of a folder that is taken over are not deleted unasked.
-        show: |config| config.server.extended_types.map(|on| on.to_string()).unwrap_or_default(),
-        not_yet: None,
-    },
-    field!("emulate353TTLNodes", server.emulate_353, value::boolean),
-    field!("digest.enabled", server.digest_enabled, value::boolean),
-    field!("enforceQuota", server.enforce_quota, value::boolean),
-    Setting {
-        name: "skipACL",
-        set: |draft, text| {
-            draft.config.server.skip_acl = value::yes_no(text)?;
-            Ok(())
-        },
-        show: |config| value::show_yes_no(config.server.skip_acl),
-        not_yet: None,
-    },
-    field!("DigestAuthenticationProvider.enabled", server.digest_auth_enabled, value::boolean),
-    field!("DigestAuthenticationProvider.digestAlg", server.digest_algorithm, value::digest_algorithm),
-    Setting {
-        name: "DigestAuthenticationProvider.superDigest",
-        set: |draft, text| {
-            draft.config.server.super_digest = value::super_digest(text)?;
-            Ok(())
-        },
-        show: |config| {
-            if config.server.super_digest.is_some() { "(set, not shown)".into() } else { "".into() }
-        },
-        not_yet: None,
-    },
-    field!("4lw.commands.whitelist", server.four_letter_words, value::four_letter_words),
-    field!("znode.container.checkIntervalMs", server.container_check_ms, |text| value::integer(text, 1, INT)),
-    field!("znode.container.maxPerMinute", server.containers_per_minute, |text| value::integer(text, 1, INT)),
-    field!("znode.container.maxNeverUsedIntervalMs", server.container_never_used_ms, |text| {
-        value::integer(text, 0, LONG)
-    }),
-    field!("globalOutstandingLimit", server.global_outstanding_limit, |text| value::integer(text, 1, INT)),
-    field!("snapCount", server.snap_count, |text| {
-        value::integer(text, -INT, INT).map(|count: i64| count.max(2) as u64)
-    }),
-    field!("snapSizeLimitInKb", server.snap_size_limit_kb, |text| {
-        value::integer(text, -LONG, LONG).map(|size: i64| size.max(0) as u64)
-    }),
-    field!(
-        "txnLogSizeLimitInKb",
-        server.txn_log_size_limit_kb,
-        |text| { value::integer(text, -LONG, LONG).map(|size: i64| if size > 0 { size } else { -1 }) },
-        OWN_LOG
-    ),
-    field!("preAllocSize", server.pre_alloc_kb, |text| value::integer(text, 1, 1 << 22)),
-    Setting {
-        name: "forceSync",
-        set: |draft, text| {
-            draft.config.server.force_sync = value::yes_no(text)?;
-            Ok(())
-        },
-        show: |config| value::show_yes_no(config.server.force_sync),
-        not_yet: None,
-    },
-    field!("nio.sessionlessCnxnTimeout", server.sessionless_timeout_ms, |text| value::integer(text, 1, INT)),
-    field!("enforce.auth.enabled", server.enforce_auth, value::boolean),
-    field!("enforce.auth.schemes", server.enforce_auth_schemes, |text| Parsed::Ok(value::words(text))),
-    field!("snapshot.compression.method", server.snapshot_compression, value::compression),
-    field!("closeSessionTxn.enabled", server.close_session_txn, value::boolean),
-    field!("serializeLastProcessedZxid.enabled", server.serialize_last_zxid, value::boolean),
-    field!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean),
-    field!(
-        "fsync.warningthresholdms",
-        server.sync_warning_ms,
-        |text| value::integer(text, 0, LONG),
-        NOT_WRITTEN
-    ),
-    field!("readonlymode.enabled", server.read_only_mode, value::boolean),
-    field!(
-        "throttled_op_wait_time",
-        server.throttled_op_wait_ms,
-        |text| { value::integer(text, -INT, INT).map(|wait: i64| wait.max(0) as u32) },
-        NOT_WRITTEN
-    ),
-    field!(
-        "largeRequestThreshold",
-        server.large_request_threshold,
-        |text| value::integer(text, -1, INT),
-        NOT_WRITTEN
-    ),
-    field!(
-        "largeRequestMaxBytes",
-        server.large_request_max_bytes,
-        |text| value::integer(text, 1, INT),
-        NOT_WRITTEN
-    ),
-    field!("audit.enable", server.audit_enabled, value::boolean, NOT_WRITTEN),
-    field!("ringkeeper.inputBytesMax", server.input_bytes_max, |text| value::integer(text, 1 << 20, LONG)),
-    field!("ringkeeper.replyBytesMax", server.reply_bytes_max, |text| value::integer(text, 1 << 20, INT)),
-    field!("ringkeeper.outputBytesMax", server.output_bytes_max, |text| value::integer(text, 1 << 20, LONG)),
-    field!("ringkeeper.watchBytesPerConnectionMax", server.conn_watch_bytes_max, |text| {
-        value::integer(text, 1 << 10, LONG)
-    }),
-    field!("ringkeeper.watchBytesMax", server.watch_bytes_max, |text| value::integer(text, 1 << 20, LONG)),
-    field!("ringkeeper.shards", shards, value::shards),
-    field!("ringkeeper.io", io, value::io_choice),
-    field!("ringkeeper.pin", pin, value::pin),
-    field!("ringkeeper.durability", durability, value::durability),
-    field!("ringkeeper.digest.mismatch", digest_mismatch, value::digest_mismatch),
-];
-
 /// Above this, one request could not be logged with the bounds in `limits`.
 const JUTE_MAX_BUFFER_MAX: i64 = 1 << 28;
 
-static REFUSED: &[Refusal] = &[Refusal {
+static SETTINGS: &[Setting] = &[
+    row!("dataDir", server.data_dir, value::folder),
+    row!("dataLogDir", server.log_dir, value::folder),
+    Setting {
+        name: "clientPort",
+        set: |config, text| {
+            config.server.client_address.set_port(value::decimal(text, 0, 65535)?);
+            Ok(())
+        },
+        show: |config| config.server.client_address.port().show(),
+    },
+    Setting {
+        name: "clientPortAddress",
+        set: |config, text| {
+            let port = config.server.client_address.port();
+            config.server.client_address = super::servers::resolve(text, port)?;
+            Ok(())
+        },
+        show: |config| config.server.client_address.ip().to_string(),
+    },
+    row!("clientPortListenBacklog", server.listen_backlog, |text| value::decimal(text, -INT, INT)),
+    row!("tickTime", server.member.common.tick_ms, |text| value::decimal(text, 1, INT / 20)),
+    row!("minSessionTimeout", server.shard.min_session_timeout_ms, |text| value::decimal(text, -1, INT)),
+    row!("maxSessionTimeout", server.shard.max_session_timeout_ms, |text| value::decimal(text, -1, INT)),
+    row!("initLimit", init_limit, |text| value::decimal(text, 0, INT)),
+    row!("syncLimit", sync_limit, |text| value::decimal(text, 0, INT)),
+    row!("maxClientCnxns", server.member.connections_per_address_max, |text| {
+        value::decimal(text, -INT, INT).map(|count: i64| count.max(0) as u32)
+    }),
+    row!("maxCnxns", server.member.connections_max, |text| {
+        value::integer(text, -INT, INT).map(|count: i64| count.max(0) as u32)
+    }),
+    row!("standaloneEnabled", standalone_enabled, value::boolean),
+    row!("reconfigEnabled", server.member.reconfig_enabled, value::boolean),
+    row!("dynamicConfigFile", dynamic_file, value::file),
+    row!("autopurge.snapRetainCount", server.member.snapshots_kept, |text| {
+        value::decimal(text, -INT, INT).map(|count: i64| count.max(0) as usize)
+    }),
+    row!("autopurge.purgeInterval", server.member.purge_interval_hours, |text| {
+        value::decimal(text, -INT, INT).map(|hours: i64| hours.max(0) as u32)
+    }),
+    row!("jute.maxbuffer", server.shard.frame_bytes_max, |text| {
+        value::integer(text, 1024, JUTE_MAX_BUFFER_MAX)
+    }),
+    Setting {
+        name: "extendedTypesEnabled",
+        set: |config, text| {
+            config.server.member.owner_rules.extended_types = value::boolean(text)?;
+            config.server.extended_types_given = true;
+            Ok(())
+        },
+        // Not set is not the same as false: then TTL nodes of a folder that is taken over are not deleted unasked.
+        show: |config| match config.server.extended_types_given {
+            true => config.server.member.owner_rules.extended_types.show(),
+            false => String::new(),
+        },
+    },
+    row!("emulate353TTLNodes", server.member.owner_rules.emulate_353, value::boolean),
+    row!("digest.enabled", server.member.digest_enabled, value::boolean),
+    row!("enforceQuota", server.member.enforce_quota, value::boolean),
+    row!("skipACL", server.member.common.skip_acl, value::yes_no, value::show_yes_no),
+    row!("DigestAuthenticationProvider.enabled", server.member.common.digest.enabled, value::boolean),
+    row!(
+        "DigestAuthenticationProvider.digestAlg",
+        server.member.common.digest.algorithm,
+        value::digest_algorithm
+    ),
+    row!(
+        "DigestAuthenticationProvider.superDigest",
+        server.member.common.digest.super_digest,
+        value::super_digest,
+        value::show_secret
+    ),
+    row!("4lw.commands.whitelist", server.shard.four_letter_words, value::four_letter_words),
+    row!("znode.container.checkIntervalMs", server.member.container_check_ms, |text| {
+        value::integer(text, 1, INT)
+    }),
+    row!("znode.container.maxPerMinute", server.member.containers_per_minute, |text| {
+        value::integer(text, 1, INT)
+    }),
+    row!("znode.container.maxNeverUsedIntervalMs", server.member.container_never_used_ms, |text| {
+        value::integer(text, 0, LONG)
+    }),
+    row!("globalOutstandingLimit", server.shard.outstanding_max, |text| value::integer(text, 1, INT)),
+    row!("snapCount", server.member.snapshot_txns, value::snap_count, value::show_snap_count),
+    row!(
+        "snapSizeLimitInKb",
+        server.member.snapshot_bytes,
+        |text| value::kib(text, -LONG, LONG),
+        value::show_kib
+    ),
+    row!("preAllocSize", server.pre_alloc_bytes, |text| value::kib(text, 1, 1 << 22), value::show_kib),
+    row!("forceSync", server.force_sync, value::yes_no, value::show_yes_no),
+    row!("nio.sessionlessCnxnTimeout", server.shard.sessionless_timeout_ms, |text| {
+        value::integer(text, 1, INT)
+    }),
+    row!("enforce.auth.enabled", server.shard.enforce_auth, value::boolean),
+    row!("enforce.auth.schemes", server.shard.enforced_schemes, |text| Parsed::Ok(value::words(text))),
+    row!("snapshot.compression.method", server.compression, value::compression),
+    row!("closeSessionTxn.enabled", server.member.close_session_paths, value::boolean),
+    row!("serializeLastProcessedZxid.enabled", server.image.last_zxid_section, value::boolean),
+    row!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean),
+    row!("readonlymode.enabled", read_only_mode, value::boolean),
+    row!("ringkeeper.inputBytesMax", server.shard.input_bytes_max, |text| {
+        value::integer(text, 1 << 20, LONG)
+    }),
+    row!("ringkeeper.replyBytesMax", server.shard.reply_bytes_max, |text| {
+        value::integer(text, 1 << 20, INT)
+    }),
+    row!("ringkeeper.outputBytesMax", server.shard.output_bytes_max, |text| {
+        value::integer(text, 1 << 20, LONG)
+    }),
+    row!("ringkeeper.watchBytesPerConnectionMax", server.shard.watch_bounds.conn_bytes_max, |text| {
+        value::integer(text, 1 << 10, LONG)
+    }),
+    row!("ringkeeper.watchBytesMax", server.shard.watch_bounds.bytes_max, |text| {
+        value::integer(text, 1 << 20, LONG)
+    }),
+    row!("ringkeeper.shards", server.shards, value::shards),
+    row!("ringkeeper.io", server.io, value::io_choice),
+    row!("ringkeeper.pin", server.pin, value::pin),
+    row!("ringkeeper.durability", server.durability, value::durability),
+    row!("ringkeeper.digest.mismatch", server.on_digest_mismatch, value::digest_mismatch),
+];
+
+static REFUSED: &[Unmet] = &[Unmet {
     name: "sessionRequireClientSASLAuth",
     asks: value::boolean,
-    what: "SASL, which sessionRequireClientSASLAuth demands of clients, is not supported yet by this version",
+    reason: "SASL, which sessionRequireClientSASLAuth demands of clients, is not supported yet by this version",
 }];
+
+static IDLE: &[Unmet] = &[
+    Unmet {
+        name: "txnLogSizeLimitInKb",
+        asks: |text| value::integer(text, -LONG, LONG).map(|size: i64| size > 0),
+        reason: "the log has a format of its own, with segments of the size of preAllocSize",
+    },
+    Unmet {
+        name: "fsync.warningthresholdms",
+        asks: |text| value::integer(text, 0, LONG).map(|_: i64| true),
+        reason: NOT_IN_THIS_VERSION,
+    },
+    Unmet {
+        name: "throttled_op_wait_time",
+        asks: |text| value::integer(text, -INT, INT).map(|wait_ms: i64| wait_ms > 0),
+        reason: NOT_IN_THIS_VERSION,
+    },
+    Unmet {
+        name: "largeRequestThreshold",
+        asks: |text| value::integer(text, -1, INT).map(|bytes: i64| bytes > 0),
+        reason: NOT_IN_THIS_VERSION,
+    },
+    Unmet {
+        name: "largeRequestMaxBytes",
+        asks: |text| value::integer(text, 1, INT).map(|_: i64| true),
+        reason: NOT_IN_THIS_VERSION,
+    },
+    Unmet { name: "audit.enable", asks: value::boolean, reason: NOT_IN_THIS_VERSION },
+];
 
 const NO_ENSEMBLE: &str = "concerns ensembles, which this version does not support yet";
 const NO_JVM: &str = "concerns the Java virtual machine or its logging";
@@ -508,10 +474,7 @@ mod tests {
     #[test]
     fn no_key_is_in_the_table_twice() {
         let mut seen = BTreeSet::new();
-        let honoured = SETTINGS.iter().map(|setting| setting.name);
-        let refused = REFUSED.iter().map(|refusal| refusal.name);
-        let others = NO_EFFECT.iter().flat_map(|(names, _)| names.iter().copied());
-        for name in honoured.chain(refused).chain(others) {
+        for name in names() {
             assert!(seen.insert(name), "{name} is there twice");
         }
     }

@@ -1,25 +1,12 @@
 //! From the sources to one [`Config`]: which setting counts, what belongs together, what is refused.
 
 use super::error::{ConfigError, Place, Warning};
-use super::keys::{self, Meaning};
+use super::keys::{self, Meaning, Unmet};
 use super::servers::{self, ServerLine};
 use super::{Config, flags, properties, value};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-
-/// A configuration in the making: what depends on other settings stays apart until all are read.
-pub(super) struct Draft {
-    pub config: Config,
-    pub data_log_dir: Option<PathBuf>,
-    pub client_port: Option<u16>,
-    pub client_host: Option<IpAddr>,
-    /// -1: 2 ticks.
-    pub min_session_timeout_ms: i32,
-    /// -1: 20 ticks.
-    pub max_session_timeout_ms: i32,
-    pub dynamic_file: Option<PathBuf>,
-}
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 /// One setting that somebody made.
 struct Made {
@@ -43,25 +30,16 @@ pub(super) fn load(
             add_from_file(&mut settings, key, made, &mut warnings);
         }
     }
-    let mut draft = Draft {
-        config: Config { file: path.map(Path::to_path_buf), ..Config::default() },
-        data_log_dir: None,
-        client_port: None,
-        client_host: None,
-        min_session_timeout_ms: -1,
-        max_session_timeout_ms: -1,
-        dynamic_file: None,
-    };
+    let mut config = Config { file: path.map(Path::to_path_buf), ..Config::default() };
     let mut lines = take_server_lines(&mut settings)?;
-    apply(&mut draft, &settings, &mut warnings)?;
-    if let Some(file) = draft.dynamic_file.clone() {
+    apply(&mut config, &settings, &mut warnings)?;
+    if let Some(file) = &config.dynamic_file {
         if let Some((_, made)) = lines.first() {
             return Err(refused(made, format!("{} beside dynamicConfigFile", made.written), MOVE_LINES));
         }
-        lines = from_dynamic_file(&file)?;
-        draft.config.dynamic_file = Some(file);
+        lines = from_dynamic_file(file)?;
     }
-    let config = finish(draft, &settings, lines, &mut warnings)?;
+    finish(&mut config, &settings, lines, &mut warnings)?;
     Ok((config, warnings))
 }
 
@@ -189,18 +167,22 @@ fn from_dynamic_file(path: &Path) -> Result<Vec<(ServerLine, Made)>, ConfigError
 }
 
 /// Stores every setting and collects what has no effect.
-fn apply(draft: &mut Draft, settings: &Settings, warnings: &mut Vec<Warning>) -> Result<(), ConfigError> {
+fn apply(config: &mut Config, settings: &Settings, warnings: &mut Vec<Warning>) -> Result<(), ConfigError> {
     let mut idle: Vec<(&'static str, String)> = Vec::new();
     for (key, made) in settings {
         let told = format!("{} ({})", made.written, made.place);
         match keys::find(key) {
             Some(Meaning::Honoured(setting)) => {
-                setting.set(draft, &made.value).map_err(|expected| malformed(made, expected))?;
-                idle.extend(setting.not_yet().map(|reason| (reason, told)));
+                setting.set(config, &made.value).map_err(|expected| malformed(made, expected))?;
             }
-            Some(Meaning::Refused(refusal)) => {
-                if (refusal.asks)(&made.value).map_err(|expected| malformed(made, expected))? {
-                    return Err(refused(made, refusal.what.into(), UNPROTECTED));
+            Some(Meaning::Refused(unmet)) => {
+                if asks(unmet, made)? {
+                    return Err(refused(made, unmet.reason.into(), UNPROTECTED));
+                }
+            }
+            Some(Meaning::Idle(unmet)) => {
+                if asks(unmet, made)? {
+                    idle.push((unmet.reason, told));
                 }
             }
             Some(Meaning::NoEffect(reason)) => idle.push((reason, told)),
@@ -219,6 +201,10 @@ fn apply(draft: &mut Draft, settings: &Settings, warnings: &mut Vec<Warning>) ->
     Ok(())
 }
 
+fn asks(unmet: &Unmet, made: &Made) -> Result<bool, ConfigError> {
+    (unmet.asks)(&made.value).map_err(|expected| malformed(made, expected))
+}
+
 const UNPROTECTED: &str = "Starting without it would leave open what you want protected. Remove the setting if that is \
      intended, or stay with Apache ZooKeeper for this server";
 
@@ -229,40 +215,39 @@ fn unknown(key: &str, made: &Made) -> Warning {
 
 /// What needs more than one setting.
 fn finish(
-    draft: Draft,
+    config: &mut Config,
     settings: &Settings,
     lines: Vec<(ServerLine, Made)>,
     warnings: &mut Vec<Warning>,
-) -> Result<Config, ConfigError> {
-    check_folders(&draft, settings)?;
-    let static_address = static_client_address(&draft, settings)?;
-    let timeouts = session_timeouts(&draft, settings)?;
-    let mut config = draft.config;
-    config.data_log_dir = draft.data_log_dir.unwrap_or_else(|| config.data_dir.clone());
-    (config.server.min_session_timeout_ms, config.server.max_session_timeout_ms) = timeouts;
-    check_ensemble(&config, settings, &lines)?;
-    config.client_address = client_address(&config, static_address, &lines, warnings)?;
-    check_auth(&config, settings)?;
-    if config.snapshots_kept < SNAPSHOTS_KEPT_MIN {
-        let found = config.snapshots_kept;
-        let text =
-            format!("autopurge.snapRetainCount is {found}; {SNAPSHOTS_KEPT_MIN} is used, the least allowed");
-        warnings.push(Warning(text));
-        config.snapshots_kept = SNAPSHOTS_KEPT_MIN;
+) -> Result<(), ConfigError> {
+    check_folders(config, settings)?;
+    if !settings.contains_key("dataLogDir") {
+        config.server.log_dir.clone_from(&config.server.data_dir);
     }
-    if config.server.read_only_mode && !settings.contains_key(WHITELIST) {
-        let words = config.server.four_letter_words.get_or_insert_default();
-        words.push("isro".into());
+    let static_address = static_client_address(config, settings)?;
+    set_session_timeouts(config, settings)?;
+    check_ensemble(config, settings, &lines)?;
+    config.server.client_address = client_address(config, static_address, &lines, warnings)?;
+    check_auth(config, settings)?;
+    let kept = &mut config.server.member.snapshots_kept;
+    if *kept < SNAPSHOTS_KEPT_MIN {
+        let text =
+            format!("autopurge.snapRetainCount is {kept}; {SNAPSHOTS_KEPT_MIN} is used, the least allowed");
+        warnings.push(Warning(text));
+        *kept = SNAPSHOTS_KEPT_MIN;
+    }
+    if config.read_only_mode && !settings.contains_key(WHITELIST) {
+        config.server.shard.four_letter_words.get_or_insert_default().push("isro".into());
     }
     config.servers = lines.into_iter().map(|(line, _)| line).collect();
-    Ok(config)
+    Ok(())
 }
 
 const SNAPSHOTS_KEPT_MIN: usize = 3;
 const WHITELIST: &str = "4lw.commands.whitelist";
 
-fn check_folders(draft: &Draft, settings: &Settings) -> Result<(), ConfigError> {
-    match &draft.config.file {
+fn check_folders(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
+    match &config.file {
         Some(path) if !settings.contains_key("dataDir") => Err(ConfigError::Missing {
             path: path.clone(),
             key: "dataDir",
@@ -273,38 +258,44 @@ fn check_folders(draft: &Draft, settings: &Settings) -> Result<(), ConfigError> 
 }
 
 /// From clientPort and clientPortAddress; None: not said. Port 0 in a file means, as in ZooKeeper, not said.
-fn static_client_address(draft: &Draft, settings: &Settings) -> Result<Option<SocketAddr>, ConfigError> {
-    let has_file = draft.config.file.is_some();
-    let default = Config::default().client_address;
-    match (draft.client_host, draft.client_port.filter(|port| *port != 0 || !has_file)) {
-        (Some(_), None) if has_file => {
-            let made = &settings["clientPortAddress"];
-            Err(refused(made, "clientPortAddress without clientPort".into(), "Set clientPort too"))
-        }
-        (host, port) if !has_file => {
-            let host = host.unwrap_or(default.ip());
-            Ok(Some(SocketAddr::new(host, port.unwrap_or(default.port()))))
-        }
-        (host, Some(port)) => Ok(Some(SocketAddr::new(host.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port))),
-        (_, None) => Ok(None),
+fn static_client_address(config: &Config, settings: &Settings) -> Result<Option<SocketAddr>, ConfigError> {
+    let mut address = config.server.client_address;
+    if config.file.is_none() {
+        return Ok(Some(address));
     }
+    let host = settings.get("clientPortAddress");
+    if !settings.contains_key("clientPort") || address.port() == 0 {
+        return match host {
+            Some(made) => {
+                Err(refused(made, "clientPortAddress without clientPort".into(), "Set clientPort too"))
+            }
+            None => Ok(None),
+        };
+    }
+    if host.is_none() {
+        address.set_ip(Ipv6Addr::UNSPECIFIED.into());
+    }
+    Ok(Some(address))
 }
 
-fn session_timeouts(draft: &Draft, settings: &Settings) -> Result<(i32, i32), ConfigError> {
-    let tick_ms = draft.config.server.tick_ms as i32;
-    let or = |set: i32, ticks: i32| if set == -1 { tick_ms * ticks } else { set };
-    let least = or(draft.min_session_timeout_ms, 2);
-    let most = or(draft.max_session_timeout_ms, 20);
+/// Unset, or -1, they are multiples of tickTime.
+fn set_session_timeouts(config: &mut Config, settings: &Settings) -> Result<(), ConfigError> {
+    let tick_ms = config.server.member.common.tick_ms as i32;
+    let shard = &mut config.server.shard;
+    let fill = |key: &str, timeout_ms: &mut i32, ticks: i32| {
+        if *timeout_ms == -1 || !settings.contains_key(key) {
+            *timeout_ms = tick_ms * ticks;
+        }
+    };
+    fill("minSessionTimeout", &mut shard.min_session_timeout_ms, 2);
+    fill("maxSessionTimeout", &mut shard.max_session_timeout_ms, 20);
+    let (least, most) = (shard.min_session_timeout_ms, shard.max_session_timeout_ms);
     if least > most {
-        let name = if settings.contains_key("minSessionTimeout") {
-            "minSessionTimeout"
-        } else {
-            "maxSessionTimeout"
-        };
+        let made = settings.get("minSessionTimeout").unwrap_or_else(|| &settings["maxSessionTimeout"]);
         let what = format!("minSessionTimeout ({least} ms) is larger than maxSessionTimeout ({most} ms)");
-        return Err(refused(&settings[name], what, "Unset, they are 2 and 20 times tickTime"));
+        return Err(refused(made, what, "Unset, they are 2 and 20 times tickTime"));
     }
-    Ok((least, most))
+    Ok(())
 }
 
 fn check_ensemble(
@@ -366,7 +357,7 @@ fn client_address(
 
 /// False if `myid` says that this server is another one.
 fn is_mine(config: &Config, line: &ServerLine, warnings: &mut Vec<Warning>) -> bool {
-    let path = config.data_dir.join("myid");
+    let path = config.server.data_dir.join("myid");
     let Ok(text) = std::fs::read_to_string(&path) else { return true };
     let id = text.lines().next().unwrap_or_default();
     if id.parse() == Ok(line.id) {
@@ -380,16 +371,18 @@ fn is_mine(config: &Config, line: &ServerLine, warnings: &mut Vec<Warning>) -> b
 
 /// Sessions must not be let in more easily than asked for, nor all be locked out by a scheme nobody can have.
 fn check_auth(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
-    if !config.server.enforce_auth {
+    let server = &config.server;
+    if !server.shard.enforce_auth {
         return Ok(());
     }
-    let schemes = &config.server.enforce_auth_schemes;
+    let schemes = &server.shard.enforced_schemes;
     let made = settings.get("enforce.auth.schemes").unwrap_or(&settings["enforce.auth.enabled"]);
     if schemes.is_empty() {
         let what = "enforce.auth.enabled without enforce.auth.schemes".to_string();
         return Err(refused(made, what, "Name the schemes, for example enforce.auth.schemes=digest"));
     }
-    let is_known = |scheme: &str| scheme == "ip" || (scheme == "digest" && config.server.digest_auth_enabled);
+    let has_digest = server.member.common.digest.enabled;
+    let is_known = |scheme: &str| scheme == "ip" || (scheme == "digest" && has_digest);
     match schemes.iter().find(|scheme| !is_known(scheme)) {
         Some(scheme) => {
             let what =

@@ -1,11 +1,13 @@
 //! Text to typed values and back. An `Err` says in words what was expected; the caller adds file, line and key.
 
-use super::{DigestMismatch, Pin, Shards};
 use crate::io::{Durability, IoChoice};
 use crate::limits;
+use crate::member::{OnMismatch, SNAPSHOT_TXNS};
+use crate::server::layout::Pin;
 use crate::tree::image::Compression;
 use crate::tree::permission::DigestAlgorithm;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A value, or what was expected instead.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -57,6 +59,21 @@ pub(super) fn folder(text: &str) -> Parsed<PathBuf> {
     if text.is_empty() || text.contains('\0') { Err("a folder".into()) } else { Ok(PathBuf::from(text)) }
 }
 
+pub(super) fn file(text: &str) -> Parsed<Option<PathBuf>> {
+    folder(text).map(Some).map_err(|_| "a file".into())
+}
+
+/// KiB as bytes; nothing below zero.
+pub(super) fn kib(text: &str, min: i64, max: i64) -> Parsed<u64> {
+    integer(text, min, max).map(|kib: i64| (kib.max(0) as u64).saturating_mul(1024))
+}
+
+/// None: the default, at which a snapshot also waits for log.
+pub(super) fn snap_count(text: &str) -> Parsed<Option<u64>> {
+    let count: i64 = integer(text, -i64::from(i32::MAX), i64::from(i32::MAX))?;
+    Ok(Some(count.max(2) as u64).filter(|count| *count != SNAPSHOT_TXNS))
+}
+
 pub(super) fn words(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_string).collect()
 }
@@ -72,9 +89,9 @@ pub(super) fn digest_algorithm(text: &str) -> Parsed<DigestAlgorithm> {
         .ok_or_else(|| "a hash: MD5, SHA1, SHA-224, SHA-256, SHA-384, SHA-512 or SHA3-224 to SHA3-512".into())
 }
 
-pub(super) fn super_digest(text: &str) -> Parsed<Option<String>> {
+pub(super) fn super_digest(text: &str) -> Parsed<Option<Arc<str>>> {
     match text.split_once(':') {
-        Some((user, hash)) if !user.is_empty() && !hash.is_empty() => Ok(Some(text.to_string())),
+        Some((user, hash)) if !user.is_empty() && !hash.is_empty() => Ok(Some(text.into())),
         _ => Err("user:hash, the hash in base64".into()),
     }
 }
@@ -88,12 +105,12 @@ pub(super) fn compression(text: &str) -> Parsed<Compression> {
     }
 }
 
-pub(super) fn shards(text: &str) -> Parsed<Shards> {
+pub(super) fn shards(text: &str) -> Parsed<Option<u16>> {
     if text == "auto" {
-        return Ok(Shards::Auto);
+        return Ok(None);
     }
     let count = decimal(text, 1, limits::SHARDS_MAX as i64);
-    count.map(Shards::Count).map_err(|expected| format!("auto or {expected}"))
+    count.map(Some).map_err(|expected| format!("auto or {expected}"))
 }
 
 pub(super) fn io_choice(text: &str) -> Parsed<IoChoice> {
@@ -114,10 +131,10 @@ pub(super) fn durability(text: &str) -> Parsed<Option<Durability>> {
     }
 }
 
-pub(super) fn digest_mismatch(text: &str) -> Parsed<DigestMismatch> {
+pub(super) fn digest_mismatch(text: &str) -> Parsed<OnMismatch> {
     match text {
-        "refuse" => Ok(DigestMismatch::Refuse),
-        "warn" => Ok(DigestMismatch::Warn),
+        "refuse" => Ok(OnMismatch::Refuse),
+        "warn" => Ok(OnMismatch::Warn),
         _ => Err("refuse or warn".into()),
     }
 }
@@ -147,8 +164,23 @@ pub(super) fn pin(text: &str) -> Parsed<Pin> {
 const CPU_MAX: i64 = 1023;
 
 /// As `yes_no` reads it.
-pub(super) fn show_yes_no(yes: bool) -> String {
-    if yes { "yes".into() } else { "no".into() }
+pub(super) fn show_yes_no(yes: &bool) -> String {
+    if *yes { "yes".into() } else { "no".into() }
+}
+
+/// As `kib` reads it.
+pub(super) fn show_kib(bytes: &u64) -> String {
+    (bytes / 1024).to_string()
+}
+
+/// As `snap_count` reads it.
+pub(super) fn show_snap_count(count: &Option<u64>) -> String {
+    count.unwrap_or(SNAPSHOT_TXNS).to_string()
+}
+
+/// Only whether it is set.
+pub(super) fn show_secret(secret: &Option<Arc<str>>) -> String {
+    secret.as_ref().map_or(String::new(), |_| "(set, not shown)".into())
 }
 
 /// The value must not appear in messages.
@@ -165,11 +197,18 @@ pub(super) trait Show {
 macro_rules! show_as_displayed {
     ($($kind:ty),*) => { $(impl Show for $kind { fn show(&self) -> String { self.to_string() } })* };
 }
-show_as_displayed!(bool, u16, u32, u64, i32, i64, usize, String);
+show_as_displayed!(bool, u16, u32, u64, i32, i64, usize);
 
 impl Show for PathBuf {
     fn show(&self) -> String {
         Path::display(self).to_string()
+    }
+}
+
+/// Nothing if it is not set.
+impl Show for Option<PathBuf> {
+    fn show(&self) -> String {
+        self.as_ref().map_or(String::new(), Show::show)
     }
 }
 
@@ -202,12 +241,9 @@ impl Show for Compression {
     }
 }
 
-impl Show for Shards {
+impl Show for Option<u16> {
     fn show(&self) -> String {
-        match self {
-            Shards::Auto => "auto".into(),
-            Shards::Count(count) => count.to_string(),
-        }
+        self.map_or("auto".into(), |count| count.to_string())
     }
 }
 
@@ -233,11 +269,11 @@ impl Show for Option<Durability> {
     }
 }
 
-impl Show for DigestMismatch {
+impl Show for OnMismatch {
     fn show(&self) -> String {
         match self {
-            DigestMismatch::Refuse => "refuse",
-            DigestMismatch::Warn => "warn",
+            OnMismatch::Refuse => "refuse",
+            OnMismatch::Warn => "warn",
         }
         .into()
     }
@@ -285,8 +321,8 @@ mod tests {
 
     #[test]
     fn shard_counts() {
-        assert_eq!(shards("auto"), Ok(Shards::Auto));
-        assert_eq!(shards("4"), Ok(Shards::Count(4)));
+        assert_eq!(shards("auto"), Ok(None));
+        assert_eq!(shards("4"), Ok(Some(4)));
         assert!(shards("0").is_err());
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 
 pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
 pub use restore::{OnMismatch, Progress, RestoreSource, Restored, SnapshotFile, follow_session, restore};
-pub use settings::MemberSettings;
+pub use settings::{MemberSettings, SNAPSHOT_TXNS};
 
 use crate::aligned::AlignedBuffer;
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
@@ -144,7 +144,7 @@ impl Member {
         store.set_applied(last_zxid);
         Member {
             phase: Phase::Created,
-            sessions: Sessions::new(settings.server_id, settings.tick_ms, 0),
+            sessions: Sessions::new(settings.server_id, settings.common.tick_ms, 0),
             recovered_sessions: sessions,
             ending: VecDeque::new(),
             leader: Leader::new(&[settings.server_id], last_zxid),
@@ -236,7 +236,7 @@ impl Member {
 
     /// The driver leaves messages queued for a reason of its own: nobody expires before they can have been taken.
     pub fn postpone_expiry(&mut self, now: Now) {
-        self.no_expiry_before_ms = now.mono_ms + self.settings.tick_ms;
+        self.no_expiry_before_ms = now.mono_ms + self.settings.common.tick_ms;
     }
 
     /// Crash story: the process is suspended; what its clients sent meanwhile waits in the sockets, and the word of it
@@ -244,14 +244,14 @@ impl Member {
     /// get as long to be heard again. 2. The suspension ends just after a session's deadline; no timer is late. So after
     /// half a tick without a turn, asleep or suspended, nobody expires for as long.
     fn postpone_expiry_after_a_pause(&mut self, now: Now) {
-        let half_ms = self.settings.tick_ms / 2;
+        let half_ms = self.settings.common.tick_ms / 2;
         let late_ms = self.next_timeout().map_or(0, |due| now.mono_ms.saturating_sub(due));
         if now.mono_ms.saturating_sub(self.turn_ms) > half_ms {
             self.no_expiry_before_ms = self.no_expiry_before_ms.max(now.mono_ms + half_ms);
         }
         if late_ms > half_ms {
-            let grace_ms =
-                late_ms.clamp(self.settings.tick_ms, EXPIRY_GRACE_MS_MAX.max(self.settings.tick_ms));
+            let grace_ms = late_ms
+                .clamp(self.settings.common.tick_ms, EXPIRY_GRACE_MS_MAX.max(self.settings.common.tick_ms));
             self.no_expiry_before_ms = now.mono_ms + grace_ms;
             tracing::warn!(
                 "this process had no time for {late_ms} ms: no session expires for the next {grace_ms} ms"
@@ -284,7 +284,7 @@ impl Member {
         assert_eq!(self.phase, Phase::Created, "a member starts once");
         self.phase = Phase::Running;
         self.started_ms = now.mono_ms;
-        self.sessions = Sessions::new(self.settings.server_id, self.settings.tick_ms, now.wall_ms);
+        self.sessions = Sessions::new(self.settings.server_id, self.settings.common.tick_ms, now.wall_ms);
         for (session, timeout_ms) in std::mem::take(&mut self.recovered_sessions) {
             self.sessions.track(session, timeout_ms, None, now.mono_ms);
         }

@@ -191,7 +191,7 @@ impl Preparer<'_> {
 
     pub(super) fn permit(&self, node: &Node, wanted: i32) -> Result<(), ErrorCode> {
         let acl = node.acl();
-        if acl == AclId::OPEN || self.settings.skip_acl {
+        if acl == AclId::OPEN || self.settings.common.skip_acl {
             return Ok(());
         }
         let allowed = permission::allows(self.store.tree().acl(acl), wanted, self.identities);
@@ -203,7 +203,7 @@ impl Preparer<'_> {
         if permission::is_open(raw) {
             return Ok(Cow::Borrowed(Acl::open_list()));
         }
-        permission::fix_up(&self.settings.digest, raw, self.identities).map(Cow::Owned)
+        permission::fix_up(&self.settings.common.digest, raw, self.identities).map(Cow::Owned)
     }
 }
 

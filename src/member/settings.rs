@@ -1,20 +1,20 @@
-//! What the operator decides about the member. The defaults are those of ZooKeeper 3.9.
+//! What the operator decides about the member. The defaults are those of ZooKeeper 3.9, where a field does not say otherwise.
 
 use crate::ids::ServerId;
+use crate::mesh::Common;
 use crate::tree::OwnerRules;
-use crate::tree::permission::DigestSettings;
 use std::sync::Arc;
 
-/// Settings of the member; the driver fills them from the configuration.
-#[derive(Clone, Debug)]
+/// Settings of the member, filled by the rows of `config/keys.rs`.
+#[derive(Clone, PartialEq, Debug)]
 pub struct MemberSettings {
     /// `myid`; 1 when standalone. Marks session ids.
     pub server_id: ServerId,
     /// Shards of this process.
     pub shards: u16,
-    /// `tickTime`: the width of a session expiry bucket.
-    pub tick_ms: u64,
-    /// Seed of the chance in snapshot intervals.
+    /// What the shards know too.
+    pub common: Common,
+    /// Seed of the chance in snapshot intervals; the driver draws it.
     pub seed: u64,
     /// How stored owners are read.
     pub owner_rules: OwnerRules,
@@ -22,10 +22,6 @@ pub struct MemberSettings {
     pub digest_enabled: bool,
     /// `enforceQuota`.
     pub enforce_quota: bool,
-    /// `skipACL`: everybody may do anything.
-    pub skip_acl: bool,
-    /// Digest identities.
-    pub digest: DigestSettings,
     /// `reconfigEnabled`.
     pub reconfig_enabled: bool,
     /// `closeSessionTxn.enabled`: closeSession transactions carry the paths they delete.
@@ -34,12 +30,14 @@ pub struct MemberSettings {
     pub connections_per_address_max: u32,
     /// `maxCnxns`; 0 is without a limit.
     pub connections_max: u32,
-    /// `snapCount`; None for the default: see `Snapshots::on_txn`.
+    /// `snapCount`, at least 2; None for [`SNAPSHOT_TXNS`]: see `Snapshots::on_txn`.
     pub snapshot_txns: Option<u64>,
     /// `snapSizeLimitInKb` in bytes; 0 is without a limit.
     pub snapshot_bytes: u64,
-    /// `autopurge.snapRetainCount` if `autopurge.purgeInterval` is above 0; None never removes anything.
-    pub snapshots_kept: Option<usize>,
+    /// `autopurge.snapRetainCount`: snapshots that stay.
+    pub snapshots_kept: usize,
+    /// `autopurge.purgeInterval`; 0 never removes anything, any other number does after each snapshot. ZooKeeper's is 0.
+    pub purge_interval_hours: u32,
     /// `znode.container.checkIntervalMs`.
     pub container_check_ms: u64,
     /// `znode.container.maxPerMinute`.
@@ -54,25 +52,27 @@ pub struct MemberSettings {
     pub configuration: Arc<str>,
 }
 
+/// Transactions between snapshots where nobody has set `snapCount`.
+pub const SNAPSHOT_TXNS: u64 = 100_000;
+
 impl Default for MemberSettings {
     fn default() -> MemberSettings {
         MemberSettings {
             server_id: ServerId(1),
             shards: 1,
-            tick_ms: 3000,
+            common: Common::default(),
             seed: 0,
             owner_rules: OwnerRules::default(),
             digest_enabled: true,
             enforce_quota: false,
-            skip_acl: false,
-            digest: DigestSettings::default(),
             reconfig_enabled: false,
             close_session_paths: true,
             connections_per_address_max: 60,
             connections_max: 0,
             snapshot_txns: None,
             snapshot_bytes: 4 << 30,
-            snapshots_kept: None,
+            snapshots_kept: 3,
+            purge_interval_hours: 1,
             container_check_ms: 60_000,
             containers_per_minute: 10_000,
             container_never_used_ms: 0,

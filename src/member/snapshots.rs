@@ -1,7 +1,7 @@
 //! When a snapshot is taken (`SyncRequestProcessor`), and which log segments snapshots make superfluous.
 
 use super::relief::SNAPSHOT_AGAIN_MS;
-use super::settings::MemberSettings;
+use super::settings::{MemberSettings, SNAPSHOT_TXNS};
 use super::{Member, MemberOutput};
 use crate::ids::{Now, SessionId, Zxid};
 use crate::prng::Prng;
@@ -30,9 +30,6 @@ pub(super) struct Snapshots {
     count: u64,
 }
 
-/// Transactions between snapshots where nobody has set `snapCount`.
-const SNAPSHOT_TXNS: u64 = 100_000;
-
 struct Wanted {
     zxid: Zxid,
     digest: Option<(Zxid, u64)>,
@@ -53,7 +50,7 @@ impl Snapshots {
             wanted: None,
             running: false,
             done: done.into(),
-            kept: settings.snapshots_kept,
+            kept: (settings.purge_interval_hours > 0).then_some(settings.snapshots_kept),
             count: 0,
         };
         snapshots.draw();

@@ -125,7 +125,7 @@ pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String
 fn booted(mut restored: Restored, options: &ServerOptions, folders: &Folders, drawn: [u8; 20]) -> Booted {
     let (id, number) = drawn.split_first_chunk::<16>().expect("twenty bytes");
     let number = u32::from_le_bytes(number.try_into().expect("four bytes"));
-    let log = restored.recovered.log_start(u128::from_le_bytes(*id), number, options.segment_bytes);
+    let log = restored.recovered.log_start(u128::from_le_bytes(*id), number, options.segment_bytes());
     Booted {
         snapshot: restored.snapshot.take(),
         log_folder: folders.log.clone(),
@@ -169,7 +169,7 @@ fn find_snapshots(folders: &Folders) -> Result<Files, String> {
 pub(super) fn store_settings(options: &ServerOptions) -> StoreSettings {
     StoreSettings {
         hash_seed: options.shard.hash_seed,
-        rules: options.shard.rules,
+        rules: options.member.owner_rules,
         digest_enabled: options.member.digest_enabled,
         enforce_quota: options.member.enforce_quota,
     }
@@ -338,7 +338,7 @@ fn sweep_folders(
         let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
         files.push((name, bytes));
     }
-    let swept = sweep(&files, prepared, options.segment_bytes);
+    let swept = sweep(&files, prepared, options.segment_bytes());
     for segment in &swept.rename {
         let from = folders.log.join(segment_name(*segment));
         let to = folders.log.join(spare_name(*segment));

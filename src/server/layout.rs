@@ -14,6 +14,17 @@ pub struct Layout {
     cpus: Vec<usize>,
 }
 
+/// `ringkeeper.pin`: which CPUs the cores are bound to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pin {
+    /// See [`Pinning::Auto`].
+    Auto,
+    /// To none.
+    Off,
+    /// To these, ascending.
+    Cpus(Vec<usize>),
+}
+
 /// Whether threads are bound to CPUs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pinning {
@@ -26,12 +37,12 @@ pub enum Pinning {
 }
 
 impl Pinning {
-    /// By `ringkeeper.pin`: whether at all, and whether it names the CPUs.
-    pub fn of(pin: bool, is_named: bool) -> Pinning {
-        match (pin, is_named) {
-            (false, _) => Pinning::Off,
-            (true, false) => Pinning::Auto,
-            (true, true) => Pinning::Named,
+    /// By `ringkeeper.pin`.
+    pub fn of(pin: &Pin) -> Pinning {
+        match pin {
+            Pin::Off => Pinning::Off,
+            Pin::Auto => Pinning::Auto,
+            Pin::Cpus(_) => Pinning::Named,
         }
     }
 }

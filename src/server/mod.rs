@@ -13,9 +13,13 @@ pub mod convert;
 mod core;
 mod holders;
 pub mod layout;
+mod options;
 mod scribe;
 mod snapshots;
+pub mod texts;
 mod words;
+
+pub use options::ServerOptions;
 
 use crate::io::clock::Clock;
 use crate::io::disk::{DiskProbe, FolderLock};
@@ -29,88 +33,24 @@ use crate::mesh::Word;
 use crate::shard::{Shard, ShardSettings};
 use core::{Core, CoreMessage, MemberSeat};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// Everything the driver needs to know, from the configuration.
-#[derive(Clone, Debug)]
-pub struct ServerOptions {
-    /// Where clients connect.
-    pub listen: Vec<SocketAddr>,
-    /// `clientPortListenBacklog`.
-    pub backlog: i32,
-    /// `dataDir`.
-    pub data_dir: PathBuf,
-    /// `dataLogDir`.
-    pub log_dir: PathBuf,
-    /// Bytes of a log segment.
-    pub segment_bytes: u64,
-    /// `forceSync=no` turns durability off.
-    pub force_sync: bool,
-    /// None: probed.
-    pub durability: Option<Durability>,
-    /// Which io backend.
-    pub io: IoChoice,
-    /// Shards; None: chosen from the CPUs.
-    pub shards: Option<u16>,
-    /// Bind each core's thread to a CPU.
-    pub pin: bool,
-    /// The CPUs to run on; None: all that this process may use.
-    pub cpus: Option<Vec<usize>>,
-    /// `snapshot.trust.empty`: Apache's files are taken over even if transactions are missing before them.
-    pub trust_empty_snapshot: bool,
-    /// What to do about data whose digests do not match.
-    pub on_digest_mismatch: crate::member::OnMismatch,
-    /// How snapshots are written.
-    pub image: crate::tree::image::ImageOptions,
-    /// `extendedTypesEnabled` was set, to whichever value.
-    pub extended_types_given: bool,
-    /// Snapshots' file name extension and compression.
-    pub compression: crate::tree::image::Compression,
-    /// Settings of the member; `shards` is filled in.
-    pub member: MemberSettings,
-    /// Settings of every shard; `shard` is filled in.
-    pub shard: ShardSettings,
-}
-
-impl ServerOptions {
-    /// Bytes that clients can make the server hold beside the data, whatever they do, with the parts of the sum. As many
-    /// connections are assumed as the settings or else the descriptors allow.
-    pub fn memory_bound(&self) -> Vec<(&'static str, usize)> {
-        let cpus = self.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
-        let shards =
-            layout::choose(self.shards, &cpus, layout::Pinning::of(self.pin, self.cpus.is_some())).shards;
-        let descriptors = crate::io::process::raise_open_files() as usize;
-        let limit = self.member.connections_max as usize;
-        let connections = if limit == 0 { descriptors } else { limit.min(descriptors) };
-        let shard = self.shard.clone().share_of(shards);
-        let each = connections.div_ceil(usize::from(shards));
-        let log = crate::limits::LOG_WRITES_IN_FLIGHT_MAX * crate::limits::LOG_FRAME_BYTES_MAX;
-        vec![
-            (
-                "requests, replies, events, watches and connections",
-                usize::from(shards) * shard.bytes_max(each),
-            ),
-            ("writes on their way to the disk", 2 * crate::limits::OUTSTANDING_BYTES_MAX + log),
-        ]
-    }
-}
 
 /// Runs the server until SIGTERM, SIGINT or a failure ends it. `on_hang_up` is called at SIGHUP.
 pub fn run(mut options: ServerOptions, on_hang_up: &dyn Fn()) -> Result<(), String> {
     let random =
         || crate::io::process::random_u64().map_err(|error| format!("cannot read /dev/urandom: {error}"));
     (options.shard.hash_seed, options.member.seed) = (random()?, random()?);
+    options.member.version = texts::VERSION.into();
+    options.member.configuration = texts::conf(&options).into();
+    options.shard.environment = texts::environment();
     crate::io::process::avoid_huge_pages();
     let open_files = crate::io::process::raise_open_files();
-    let cpus = options.cpus.clone().unwrap_or_else(crate::io::process::allowed_cpus);
-    let layout =
-        layout::choose(options.shards, &cpus, layout::Pinning::of(options.pin, options.cpus.is_some()));
+    let layout = options.layout();
     let folders = boot::Folders::prepare(&options)?;
     let _locks = lock(&options)?;
-    let listeners = bind_all(&options)?;
+    let listeners = vec![bind_for_clients(&options)?];
     let probe = probe_disk(&options, &folders)?;
     let started = Instant::now();
     let booted = boot::boot(&options, &folders)?;
@@ -189,7 +129,9 @@ impl Process {
         let mut threads = Vec::new();
         for (index, (receiver, event_fd)) in receivers.into_iter().zip(event_fds).enumerate() {
             let shard = layout.shard_on(index).and_then(|id| Some((id, trees.next()?)));
-            let shard_settings = options.shard.clone().share_of(layout.shards);
+            let shard_settings =
+                ShardSettings { common: options.member.common.clone(), ..options.shard.clone() };
+            let shard_settings = shard_settings.share_of(layout.shards);
             let seat = member.take().zip(scribe.take());
             let is_first = seat.is_some();
             let seat = seat
@@ -264,23 +206,19 @@ struct CorePlan {
     clock: Clock,
 }
 
-/// Binds every address. A predecessor's socket may live on for a moment, so an address in use is tried again for a
-/// bounded time.
-fn bind_all(options: &ServerOptions) -> Result<Vec<TcpListener>, String> {
-    let bind_one = |address: &SocketAddr| {
-        let bound = bind(*address, options.backlog);
-        // A machine without IPv6 has no address that stands for both families.
-        match address.ip() == Ipv6Addr::UNSPECIFIED {
-            true => bound.or_else(|error| {
-                bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), options.backlog)
-                    .map_err(|_| error)
-            }),
-            false => bound,
-        }
-    };
-    options.listen.iter().map(bind_one).collect()
+/// A machine without IPv6 has no address that stands for both families.
+fn bind_for_clients(options: &ServerOptions) -> Result<TcpListener, String> {
+    let (address, backlog) = (options.client_address, options.backlog());
+    let bound = bind(address, backlog);
+    match address.ip() == Ipv6Addr::UNSPECIFIED {
+        true => bound.or_else(|error| {
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), backlog).map_err(|_| error)
+        }),
+        false => bound,
+    }
 }
 
+/// A predecessor's socket may live on for a moment, so an address in use is tried again for a bounded time.
 fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, String> {
     let deadline = Instant::now() + BIND_FOR;
     let mut is_told = false;
@@ -344,7 +282,6 @@ fn print_banner(
     took: Duration,
     open_files: u64,
 ) {
-    let addresses: Vec<String> = options.listen.iter().map(SocketAddr::to_string).collect();
     tracing::info!(
         "Ringkeeper {} on Linux {}",
         env!("CARGO_PKG_VERSION"),
@@ -359,5 +296,5 @@ fn print_banner(
         probe.write_us
     );
     tracing::info!("{layout}; up to {open_files} open files");
-    tracing::info!("listening on {}, storing in {}", addresses.join(", "), options.data_dir.display());
+    tracing::info!("listening on {}, storing in {}", options.client_address, options.data_dir.display());
 }

@@ -143,7 +143,7 @@ pub fn start(
         tree: booted.tree().without_index(),
         core: core.clone(),
     };
-    let spare = booted.spares.iter().map(|id| (folders.log.join(spare_name(*id)), options.segment_bytes));
+    let spare = booted.spares.iter().map(|id| (folders.log.join(spare_name(*id)), options.segment_bytes()));
     let clerk =
         Clerk { folder: folders.log.clone(), snapshots: folders.data.clone(), spare: spare.collect(), core };
     let data_thread = spawn("scribe", Arc::clone(&data), historian)?;

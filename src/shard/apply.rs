@@ -148,7 +148,7 @@ impl Shard {
         let shared: Arc<[u8]> = Arc::from(&frame[..]);
         for slot in told {
             let Some(conn) = self.conns[*slot as usize].as_deref_mut() else { continue };
-            let may_read = self.settings.skip_acl
+            let may_read = self.settings.common.skip_acl
                 || acl.is_none_or(|acl| permission::allows(acl, perms::READ, &conn.identities));
             // Nothing follows the last answer of a connection.
             if !may_read || conn.phase == Phase::Closing {

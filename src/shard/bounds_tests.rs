@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{Origin, Zxid};
 use crate::mesh::{Answer, Batch, Committed, ReplyBody, SessionChange};
-use crate::tree::{Effects, Store, StoreSettings, Undo};
+use crate::tree::{Effects, OwnerRules, Store, StoreSettings, Undo};
 use crate::wire::request::MultiHeader;
 use crate::wire::txn::{CreateKind, Txn, TxnHeader};
 use crate::wire::{Acl, ErrorCode, Op, Reader, ReplyHeader, Writer};

@@ -25,10 +25,10 @@ pub mod watches;
 
 use crate::ids::{ConnId, Now, SessionId, ShardId};
 use crate::limits;
-use crate::mesh::{ShardPart, ToMember, ToShard};
+use crate::mesh::{Common, ShardPart, ToMember, ToShard};
 use crate::metrics::ServerStats;
 use crate::send_buffer::SendBuffer;
-use crate::tree::{OwnerRules, Tree};
+use crate::tree::Tree;
 use crate::wire::Identity;
 use complaints::{Complaints, Kind};
 use conn::{Conn, Phase};
@@ -39,42 +39,39 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use watches::Watches;
 
-/// Settings a shard needs, from zoo.cfg.
-#[derive(Clone, Debug)]
+/// Settings a shard needs, filled by the rows of `config/keys.rs`. The defaults are those of ZooKeeper 3.9.
+#[derive(Clone, PartialEq, Debug)]
 pub struct ShardSettings {
     /// This shard.
     pub shard: ShardId,
-    /// Seed of all hashing.
+    /// Seed of all hashing; the driver draws it.
     pub hash_seed: u64,
-    /// How stored owners are read.
-    pub rules: OwnerRules,
-    /// `tickTime`, ms.
-    pub tick_ms: u64,
-    /// Smallest negotiated session timeout, ms.
+    /// What the member knows too; the driver takes the member's.
+    pub common: Common,
+    /// Smallest negotiated session timeout (`minSessionTimeout`), ms; 2 ticks unless set.
     pub min_session_timeout_ms: i32,
-    /// Largest negotiated session timeout, ms.
+    /// Largest negotiated session timeout (`maxSessionTimeout`), ms; 20 ticks unless set.
     pub max_session_timeout_ms: i32,
     /// `jute.maxbuffer`: a longer request closes the connection.
     pub frame_bytes_max: usize,
-    /// `skipACL`.
-    pub skip_acl: bool,
-    /// The algorithm of digest identities.
-    pub digest: crate::tree::permission::DigestSettings,
     /// Enabled four-letter words; None enables all.
     pub four_letter_words: Option<Vec<String>>,
-    /// Connections without a session are closed after this time, ms.
+    /// Connections without a session are closed after this time (`nio.sessionlessCnxnTimeout`), ms.
     pub sessionless_timeout_ms: u64,
-    /// `enforce.auth.schemes` if `enforce.auth.enabled`: a connection without such an identity is not served.
-    pub enforced_schemes: Option<Vec<String>>,
+    /// `enforce.auth.enabled`: a connection without an identity of one of the schemes below is not served.
+    pub enforce_auth: bool,
+    /// `enforce.auth.schemes`.
+    pub enforced_schemes: Vec<String>,
     /// Writes in flight before connections that have one are no longer read (`globalOutstandingLimit`).
     pub outstanding_max: usize,
-    /// Bytes of requests not yet whole or not yet answered before large ones are no longer read.
+    /// Bytes of requests not yet whole or not yet answered before large ones are no longer read (`ringkeeper.inputBytesMax`).
     pub input_bytes_max: usize,
     /// Bytes of one reply (`ringkeeper.replyBytesMax`).
     pub reply_bytes_max: usize,
-    /// Bytes of replies and events that wait or are being sent before the shard closes who holds most of them.
+    /// Bytes of replies and events that wait or are being sent before the shard closes who holds most of them
+    /// (`ringkeeper.outputBytesMax`).
     pub output_bytes_max: usize,
-    /// What the watches may take.
+    /// What the watches may take (`ringkeeper.watchBytesPerConnectionMax`, `ringkeeper.watchBytesMax`).
     pub watch_bounds: watches::Bounds,
     /// The answer to `envi`.
     pub environment: String,
@@ -85,16 +82,14 @@ impl Default for ShardSettings {
         ShardSettings {
             shard: ShardId(0),
             hash_seed: 1,
-            rules: OwnerRules::default(),
-            tick_ms: 2000,
-            min_session_timeout_ms: 4000,
-            max_session_timeout_ms: 40_000,
-            frame_bytes_max: 1 << 20,
-            skip_acl: false,
-            digest: crate::tree::permission::DigestSettings::default(),
-            four_letter_words: None,
-            sessionless_timeout_ms: 60_000,
-            enforced_schemes: None,
+            common: Common::default(),
+            min_session_timeout_ms: 6000,
+            max_session_timeout_ms: 60_000,
+            frame_bytes_max: limits::JUTE_MAX_BUFFER,
+            four_letter_words: Some(vec!["srvr".into()]),
+            sessionless_timeout_ms: 10_000,
+            enforce_auth: false,
+            enforced_schemes: Vec::new(),
             outstanding_max: 1000,
             input_bytes_max: limits::INPUT_BYTES_MAX,
             reply_bytes_max: limits::REPLY_BYTES_MAX,
@@ -375,7 +370,7 @@ impl Shard {
                 conn.is_touched = false;
             }
         }
-        self.touch_due_ms = now.mono_ms + self.settings.tick_ms / 4;
+        self.touch_due_ms = now.mono_ms + self.settings.common.tick_ms / 4;
         out.push(ShardOutput::ToMember(ToMember::Touch(std::mem::take(&mut self.touched))));
     }
 

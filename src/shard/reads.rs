@@ -93,7 +93,7 @@ fn readable<'a>(context: &ReadContext<'a>, conn: &Conn, path: &str) -> Result<(S
 
 fn check(context: &ReadContext<'_>, conn: &Conn, node: &Node, wanted: i32) -> ReadResult {
     let acl = node.acl();
-    if acl == crate::ids::AclId::OPEN || context.settings.skip_acl {
+    if acl == crate::ids::AclId::OPEN || context.settings.common.skip_acl {
         return Ok(());
     }
     if permission::allows(context.tree.acl(acl), wanted, &conn.identities) {

@@ -286,8 +286,9 @@ impl Shard {
     }
 
     fn is_authorized(&self, id: ConnId) -> bool {
-        let Some(schemes) = &self.settings.enforced_schemes else { return true };
-        self.conn(id).is_some_and(|conn| Shard::has_scheme(&conn.identities, schemes))
+        let schemes = &self.settings.enforced_schemes;
+        !self.settings.enforce_auth
+            || self.conn(id).is_some_and(|conn| Shard::has_scheme(&conn.identities, schemes))
     }
 
     fn send_to_member(
@@ -481,7 +482,7 @@ impl Shard {
                 AuthOutcome::Failed
             }
             Ok(Request::Auth { scheme, auth }) => permission::authenticate(
-                &self.settings.digest,
+                &self.settings.common.digest,
                 scheme.as_deref().unwrap_or_default(),
                 auth.unwrap_or_default(),
             ),

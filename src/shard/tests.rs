@@ -1,9 +1,11 @@
 //! What only a shard alone can show; its whole behaviour is tested through conversations and the simulator.
 
 use super::*;
+use crate::tree::OwnerRules;
 
 fn shard() -> Shard {
-    Shard::new(ShardSettings::default(), Tree::new(1, OwnerRules::default()))
+    let settings = ShardSettings { four_letter_words: None, ..ShardSettings::default() };
+    Shard::new(settings, Tree::new(1, OwnerRules::default()))
 }
 
 fn at(mono_ms: u64) -> Now {

@@ -53,7 +53,7 @@ pub struct Watches {
 }
 
 /// How much the watches may take, in bytes: `WATCH_BYTES` and the path for each connection and path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Bounds {
     /// Those of one connection.
     pub conn_bytes_max: usize,

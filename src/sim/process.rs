@@ -8,7 +8,7 @@ use crate::ids::{ConnId, Origin, SegmentId, SessionId, ShardId, Zxid};
 use crate::limits::{LOG_SPARES_MAX, WORDS_AT_ONCE};
 use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, RecoveredState};
-use crate::mesh::{Batch, ToMember, ToShard, Word};
+use crate::mesh::{Batch, Common, ToMember, ToShard, Word};
 use crate::prng::Prng;
 use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
 use crate::tree::image::{self, ImageOptions};
@@ -62,11 +62,12 @@ impl Settings {
     fn member(&self) -> MemberSettings {
         MemberSettings {
             shards: self.shards,
-            tick_ms: 100,
+            common: common(),
             seed: self.seed,
             owner_rules: RULES,
             snapshot_txns: Some(self.snapshot_txns),
-            snapshots_kept: self.snapshots_kept,
+            snapshots_kept: self.snapshots_kept.unwrap_or_default(),
+            purge_interval_hours: u32::from(self.snapshots_kept.is_some()),
             connections_per_address_max: 0,
             container_check_ms: 300,
             words_max: self.words_max,
@@ -78,8 +79,8 @@ impl Settings {
         ShardSettings {
             shard: ShardId(shard),
             hash_seed: self.seed,
-            rules: RULES,
-            tick_ms: 100,
+            common: common(),
+            four_letter_words: None,
             min_session_timeout_ms: 200,
             max_session_timeout_ms: 10_000,
             sessionless_timeout_ms: 2000,
@@ -87,6 +88,10 @@ impl Settings {
             ..ShardSettings::default()
         }
     }
+}
+
+fn common() -> Common {
+    Common { tick_ms: 100, ..Common::default() }
 }
 
 /// One shard and what is on its way to and from it.

@@ -26,7 +26,7 @@ const FIELD_BYTES_MAX: usize = 1 << 30;
 const ZXID_SECTION_BYTES: usize = 8 + 13;
 
 /// Which optional sections are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ImageOptions {
     /// `serializeLastProcessedZxid.enabled`.
     pub last_zxid_section: bool,

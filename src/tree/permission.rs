@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// How digest identities are made (`zookeeper.DigestAuthenticationProvider.*`).
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct DigestSettings {
     /// `.enabled`: false makes digest an unknown scheme.
     pub enabled: bool,

@@ -3,7 +3,7 @@
 //!
 //! Everything here is a pure function of those texts. `None` always means "not to be read here".
 
-use crate::server::layout::{self, Layout};
+use crate::server::layout::{self, Layout, Pinning};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -156,7 +156,11 @@ impl Facts {
             Some(cpus) => cpus.clone(),
             None => self.allowed_cpus()?.into_iter().collect(),
         };
-        let pinning = layout::Pinning::of(self.settings.pin, self.settings.cpus.is_some());
+        let pinning = match (self.settings.pin, &self.settings.cpus) {
+            (false, _) => Pinning::Off,
+            (true, None) => Pinning::Auto,
+            (true, Some(_)) => Pinning::Named,
+        };
         Some(layout::choose(self.settings.shards, &cpus, pinning))
     }
 

@@ -1,9 +1,9 @@
 //! From this machine to [`Facts`]: reads and tries, judges nothing.
 
 use super::facts::{Facts, Folder, IoUring, Probe, Settings};
-use crate::config::Config;
 use crate::io::{self, IoChoice, disk, machine};
 use crate::server::ServerOptions;
+use crate::server::layout::Pin;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -71,7 +71,7 @@ const GROUP_ROOTS: &[&str] = &[
 ];
 
 /// Looks at this machine; writes a small scratch file into the log's folder, if that exists, and removes it.
-pub(super) fn gather(config: &Config, options: &ServerOptions) -> Facts {
+pub(super) fn gather(options: &ServerOptions) -> Facts {
     let root = Path::new("/");
     let mut files = BTreeMap::new();
     FILES.iter().for_each(|pattern| machine::read_matching(root, pattern, &mut files));
@@ -89,8 +89,7 @@ pub(super) fn gather(config: &Config, options: &ServerOptions) -> Facts {
         Ok(_) => IoUring { is_usable: true, refusal: String::new() },
         Err(refusal) => IoUring { is_usable: false, refusal },
     };
-    let mut facts =
-        Facts { settings: settings(config, options), server, io_uring, folders: Vec::new(), files };
+    let mut facts = Facts { settings: settings(options), server, io_uring, folders: Vec::new(), files };
     for (setting, path, is_log) in
         [("dataLogDir", &options.log_dir, true), ("dataDir", &options.data_dir, false)]
     {
@@ -103,8 +102,8 @@ pub(super) fn gather(config: &Config, options: &ServerOptions) -> Facts {
     facts
 }
 
-fn settings(config: &Config, options: &ServerOptions) -> Settings {
-    let io = match config.io {
+fn settings(options: &ServerOptions) -> Settings {
+    let io = match options.io {
         IoChoice::Auto => "auto",
         IoChoice::IoUring => "io_uring",
         IoChoice::Epoll => "epoll",
@@ -112,9 +111,12 @@ fn settings(config: &Config, options: &ServerOptions) -> Settings {
     Settings {
         io: io.into(),
         shards: options.shards,
-        pin: options.pin,
-        cpus: options.cpus.clone(),
-        backlog: options.backlog.max(0) as u64,
+        pin: options.pin != Pin::Off,
+        cpus: match &options.pin {
+            Pin::Cpus(cpus) => Some(cpus.clone()),
+            Pin::Auto | Pin::Off => None,
+        },
+        backlog: options.backlog().max(0) as u64,
         force_sync: options.force_sync,
     }
 }
@@ -213,9 +215,8 @@ mod tests {
     #[test]
     fn this_machine_can_be_looked_at() {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = Config { data_dir: folder.path().into(), ..Config::default() };
-        let config = Config { data_log_dir: config.data_dir.clone(), ..config };
-        let facts = gather(&config, &crate::cli::options::of(&config));
+        let (data_dir, log_dir) = (folder.path().into(), folder.path().into());
+        let facts = gather(&ServerOptions { data_dir, log_dir, ..ServerOptions::default() });
         assert!(facts.kernel().is_some() && facts.allowed_cpus().is_some_and(|cpus| !cpus.is_empty()));
         assert_eq!((facts.folders.len(), facts.folders[0].setting.as_str()), (1, "dataDir"));
         let probe = facts.folders[0].probe.as_ref().expect("the folder is there");

@@ -9,7 +9,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use super::{FAILED, WRONG_USAGE, options, start};
+use super::{FAILED, WRONG_USAGE, start};
 use crate::config::Config;
 use clap::ValueEnum;
 use facts::Facts;
@@ -94,7 +94,7 @@ impl Arguments {
         let loaded = Config::load(self.config.as_deref(), &self.defines, &env);
         let (config, warnings) = loaded.map_err(|error| error.to_string())?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        Ok(gather::gather(&config, &options::of(&config)))
+        Ok(gather::gather(&config.server))
     }
 }
 

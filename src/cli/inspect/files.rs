@@ -113,7 +113,7 @@ pub fn folders_of(path: &Path) -> Result<Option<Vec<PathBuf>>, String> {
             path.display()
         )
     })?;
-    let mut folders = vec![config.data_dir, config.data_log_dir];
+    let mut folders = vec![config.server.data_dir, config.server.log_dir];
     folders.dedup();
     Ok(Some(folders))
 }

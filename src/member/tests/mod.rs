@@ -6,7 +6,7 @@ use super::*;
 use crate::aligned::AlignedBuffer;
 use crate::ids::{ConnId, FrameSeq, ShardId};
 use crate::log::Epochs;
-use crate::mesh::{Answer, ClientRequest, Connect, Question, SessionChange, ShardPart};
+use crate::mesh::{Answer, ClientRequest, Common, Connect, Question, SessionChange, ShardPart};
 use crate::tree::{OwnerRules, StoreSettings};
 use crate::wire::request::{MultiHeader, encode_create};
 use crate::wire::txn::decode_entry;
@@ -530,7 +530,10 @@ fn malformed_creates_spoil_a_multi() {
 
 #[test]
 fn an_expired_session_goes_with_its_ephemerals() {
-    let mut world = World::new(MemberSettings { tick_ms: 1000, ..MemberSettings::default() });
+    let mut world = World::new(MemberSettings {
+        common: Common { tick_ms: 1000, ..Common::default() },
+        ..MemberSettings::default()
+    });
     let session = world.connect(1);
     world.call(session, Op::Create, create("/e1", 1));
     world.call(session, Op::Create, create("/e0", 1));
@@ -622,7 +625,8 @@ fn a_client_from_the_future_is_sent_away() {
 
 #[test]
 fn known_sessions_live_on_after_a_restart_and_unknown_owners_are_removed() {
-    let settings = MemberSettings { tick_ms: 1000, ..MemberSettings::default() };
+    let settings =
+        MemberSettings { common: Common { tick_ms: 1000, ..Common::default() }, ..MemberSettings::default() };
     let mut store = store(&settings);
     for (session, path) in [(5, "/five"), (6, "/six")] {
         let header = crate::wire::TxnHeader {

@@ -119,8 +119,7 @@ fn the_largest_entries_find_room() {
 
 #[test]
 fn snapshots_hold_what_was_proposed_and_let_segments_go() {
-    let settings =
-        MemberSettings { snapshot_txns: Some(20), snapshots_kept: Some(2), ..MemberSettings::default() };
+    let settings = MemberSettings { snapshot_txns: Some(20), snapshots_kept: 2, ..MemberSettings::default() };
     let mut world = World::new(settings);
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
@@ -197,7 +196,8 @@ fn a_snapshot_that_finds_no_space_either_is_not_tried_without_end() {
 
 #[test]
 fn a_full_disk_takes_older_snapshots_and_the_log_before_the_newest() {
-    let settings = MemberSettings { snapshot_txns: Some(20), ..MemberSettings::default() };
+    let settings =
+        MemberSettings { snapshot_txns: Some(20), purge_interval_hours: 0, ..MemberSettings::default() };
     let mut world = World::new(settings);
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));

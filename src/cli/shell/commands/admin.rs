@@ -102,7 +102,7 @@ pub(super) fn version(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     if given.words.len() > 1 {
         return Err(usage_of(given));
     }
-    let version = crate::cli::options::VERSION;
+    let version = crate::server::texts::VERSION;
     shell.out.answer(|| format!("ZooKeeper CLI version: {version}"), || json!({ "version": version }));
     Ok(())
 }
