@@ -9,7 +9,8 @@ const RULES: OwnerRules = OwnerRules { extended_types: true, emulate_353: false 
 const NOW: Now = Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
 
 fn shard() -> Shard {
-    let settings = ShardSettings { four_letter_words: None, environment: "env".into(), ..ShardSettings::default() };
+    let settings =
+        ShardSettings { four_letter_words: None, environment: "env".into(), ..ShardSettings::default() };
     Shard::new(settings, Tree::new(1, RULES))
 }
 
