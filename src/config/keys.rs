@@ -241,6 +241,7 @@ static SETTINGS: &[Setting] = &[
     row!("closeSessionTxn.enabled", server.member.close_session_paths, value::boolean),
     row!("serializeLastProcessedZxid.enabled", server.image.last_zxid_section, value::boolean),
     row!("snapshot.trust.empty", server.trust_empty_snapshot, value::boolean),
+    row!("fsync.warningthresholdms", server.member.sync_warning_ms, |text| value::integer(text, 0, LONG)),
     row!("readonlymode.enabled", read_only_mode, value::boolean),
     row!("ringkeeper.inputBytesMax", server.shard.input_bytes_max, |text| {
         value::integer(text, 1 << 20, LONG)
@@ -275,11 +276,6 @@ static IDLE: &[Unmet] = &[
         name: "txnLogSizeLimitInKb",
         asks: |text| value::integer(text, -LONG, LONG).map(|size: i64| size > 0),
         reason: "the log has a format of its own, with segments of the size of preAllocSize",
-    },
-    Unmet {
-        name: "fsync.warningthresholdms",
-        asks: |text| value::integer(text, 0, LONG).map(|_: i64| true),
-        reason: NOT_IN_THIS_VERSION,
     },
     Unmet {
         name: "throttled_op_wait_time",

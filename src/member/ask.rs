@@ -92,7 +92,8 @@ impl Member {
             connections_refused: self.admission.refused(),
             snapshots: self.snapshots.count(),
             usage: self.usage,
-            log_write_times: self.log_write_times,
+            log_write_times: self.log_writes.times,
+            slow_log_writes: self.log_writes.slow,
             log_dir_bytes: self.log.used_bytes(),
             configuration: &self.settings.configuration,
         }

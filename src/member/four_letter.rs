@@ -21,6 +21,7 @@ pub(super) struct Facts<'a> {
     pub snapshots: u64,
     pub usage: Usage,
     pub log_write_times: Summary,
+    pub slow_log_writes: u64,
     pub log_dir_bytes: u64,
     /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
     pub configuration: &'a str,
@@ -157,6 +158,7 @@ fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::
         ("max_file_descriptor_count", facts.usage.open_files_max),
         ("outstanding_changes_queued", facts.outstanding),
         ("snap_count", facts.snapshots),
+        ("fsync_threshold_exceed_count", facts.slow_log_writes),
     ];
     for (key, value) in numbers {
         writeln!(text, "zk_{key}\t{value}")?;
@@ -339,6 +341,7 @@ mod tests {
             snapshots: 0,
             usage: Usage { snapshot_bytes: 1, open_files: 69, open_files_max: 20_000 },
             log_write_times: Summary { count: 4, sum: 11, min: 1, max: 7 },
+            slow_log_writes: 3,
             log_dir_bytes: 2,
             configuration: "dataDirSize={data}\ndataLogSize={log}\n",
         };
@@ -387,6 +390,7 @@ mod tests {
         assert!(mntr.starts_with("zk_version\t3.9.4-x, built on then\nzk_server_state\tstandalone\n"));
         assert!(mntr.contains("zk_znode_count\t90\n") && mntr.contains("zk_uptime\t4012\n"));
         assert!(mntr.contains("zk_avg_fsynctime\t2.75\nzk_min_fsynctime\t1\n"));
+        assert!(mntr.contains("zk_fsync_threshold_exceed_count\t3\n"));
         assert!(mntr.contains("zk_max_file_descriptor_count\t20000\n"));
     }
 }

@@ -17,6 +17,7 @@ mod commit;
 mod connect;
 mod four_letter;
 mod io;
+mod log_writes;
 mod prepare;
 mod prepare_create;
 mod prepare_multi;
@@ -34,7 +35,6 @@ pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
 pub use restore::{OnMismatch, Progress, RestoreSource, Restored, SnapshotFile, follow_session, restore};
 pub use settings::{MemberSettings, SNAPSHOT_TXNS};
 
-use crate::aligned::AlignedBuffer;
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
 use crate::limits::{
     EXPIRY_GRACE_MS_MAX, OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX,
@@ -46,7 +46,7 @@ use crate::zab::Leader;
 use admission::Admission;
 use ask::Asks;
 use commit::Pending;
-use four_letter::Summary;
+use log_writes::LogWrites;
 use room::Room;
 use sessions::Sessions;
 use snapshots::Snapshots;
@@ -107,10 +107,7 @@ pub struct Member {
     /// How far the slowest shard is behind, as the driver last said, with what was committed since. None: all shards
     /// take every word at once.
     lag: Option<Lag>,
-    /// Log writes under way: token and start.
-    log_writes: VecDeque<(u64, u64)>,
-    /// How long log writes take.
-    log_write_times: Summary,
+    log_writes: LogWrites,
     /// Reused: nothing on the write path allocates for them.
     undo: Undo,
     entry: Vec<u8>,
@@ -167,8 +164,7 @@ impl Member {
             started_ms: 0,
             usage: Usage::default(),
             lag: None,
-            log_writes: VecDeque::new(),
-            log_write_times: Summary::default(),
+            log_writes: LogWrites::new(settings.sync_warning_ms),
             undo: Undo::kept(),
             entry: Vec::new(),
             log_out: Vec::new(),
@@ -186,7 +182,7 @@ impl Member {
             MemberInput::Start => self.on_start(now),
             MemberInput::FromShard(message) => self.on_message(now, message, out),
             MemberInput::Accepted { address, token } => self.on_accepted(address, token, out),
-            MemberInput::LogWritten { token, buffer } => self.on_log_written(now, token, buffer),
+            MemberInput::LogWritten { token, buffer } => self.on_log_written(now, token, buffer, out),
             MemberInput::LogFailed { what } => self.on_log_failed(what, out),
             MemberInput::SegmentReady { segment, bytes } => self.on_segment_ready(now, segment, bytes, out),
             MemberInput::SegmentFailed { segment, no_space, what } => {
@@ -206,7 +202,7 @@ impl Member {
             return None;
         }
         let expiry = self.sessions.next_timeout_ms().map(|due| due.max(self.no_expiry_before_ms));
-        let timers = [expiry, self.collect_at_ms, self.room.retry_at_ms()];
+        let timers = [expiry, self.collect_at_ms, self.room.retry_at_ms(), self.log_writes.slow_at_ms()];
         timers.into_iter().flatten().min()
     }
 
@@ -399,16 +395,7 @@ impl Member {
         self.end_sessions(now);
         self.collect(now);
         self.retry_segments(now, out);
-    }
-
-    /// The log's durable prefix may have grown; [`Member::flush`] acknowledges it.
-    fn on_log_written(&mut self, now: Now, token: u64, buffer: AlignedBuffer) {
-        if let Some(at) = self.log_writes.iter().position(|(written, _)| *written == token)
-            && let Some((_, started_ms)) = self.log_writes.remove(at)
-        {
-            self.log_write_times.add(now.mono_ms.saturating_sub(started_ms));
-        }
-        self.log.on_written(token, buffer);
+        self.look_for_slow_writes(now, out);
     }
 
     /// Crash story: a write of the log failed. Whether the sectors are on disk is unknown, and a second sync could

@@ -242,7 +242,9 @@ impl Member {
         for output in self.log_out.drain(..) {
             match &output {
                 LogOutput::Prepare { segment, bytes } => self.room.asked.push((*segment, *bytes)),
-                LogOutput::Write { token, .. } => self.log_writes.push_back((*token, now.mono_ms)),
+                LogOutput::Write { segment, buffer, token, .. } => {
+                    self.log_writes.begin(now, *token, *segment, buffer.len());
+                }
                 LogOutput::Release { .. } | LogOutput::Close { .. } => {}
             }
             out.push(MemberOutput::Log(output));

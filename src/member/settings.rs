@@ -44,6 +44,8 @@ pub struct MemberSettings {
     pub containers_per_minute: u32,
     /// `znode.container.maxNeverUsedIntervalMs`; 0 never collects unused containers.
     pub container_never_used_ms: i64,
+    /// `fsync.warningthresholdms`: a write of the log that takes longer is told of.
+    pub sync_warning_ms: u64,
     /// Words that the slowest shard may have before it.
     pub words_max: usize,
     /// First line of srvr, stat and the value of `zk_version`.
@@ -76,6 +78,7 @@ impl Default for MemberSettings {
             container_check_ms: 60_000,
             containers_per_minute: 10_000,
             container_never_used_ms: 0,
+            sync_warning_ms: 1000,
             words_max: crate::limits::WORDS_MAX,
             version: Arc::from(concat!(env!("CARGO_PKG_VERSION"), "-ringkeeper")),
             configuration: Arc::from(""),

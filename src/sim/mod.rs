@@ -29,6 +29,7 @@ mod client;
 mod disk;
 mod model;
 mod process;
+mod slow_disk;
 mod start;
 mod trace;
 mod watcher;

@@ -2,6 +2,7 @@
 //! is there for every shard at one instant, and a shard takes what is there before it looks at bytes.
 
 use super::disk::{Disk, Write};
+use super::slow_disk::SlowDisk;
 use super::words::Words;
 use super::world::World;
 use crate::ids::{ConnId, Origin, SegmentId, SessionId, ShardId, Zxid};
@@ -31,6 +32,7 @@ pub struct Settings {
     pub has_torn_words: bool,
     pub log_id: u128,
     pub loses_snapshots: bool,
+    sync_warning_ms: u64,
 }
 
 const BLOCK: u64 = 4096;
@@ -51,6 +53,7 @@ impl Settings {
             has_torn_words: false,
             log_id: u128::from(prng.next_u64()) << 64 | u128::from(seed),
             loses_snapshots: prng.chance(50),
+            sync_warning_ms: [0, 20, 300, 1000][prng.below(4) as usize],
         }
     }
 
@@ -71,6 +74,7 @@ impl Settings {
             connections_per_address_max: 0,
             container_check_ms: 300,
             words_max: self.words_max,
+            sync_warning_ms: self.sync_warning_ms,
             ..MemberSettings::default()
         }
     }
@@ -115,6 +119,7 @@ pub struct Process {
     scribe: Tree,
     orders: VecDeque<Order>,
     pub writes: Vec<Write>,
+    slow_disk: SlowDisk,
     pub prepares: VecDeque<(SegmentId, u64)>,
     /// Files to be used for segments to come.
     pub spares: VecDeque<SegmentId>,
@@ -143,6 +148,7 @@ impl Process {
             scribe,
             orders: VecDeque::new(),
             writes: Vec::new(),
+            slow_disk: SlowDisk::new(settings.sync_warning_ms),
             prepares: VecDeque::new(),
             spares: spares.into(),
             asked: BTreeMap::new(),
@@ -231,6 +237,7 @@ impl World {
                     self.conns[index].closed_by_server = true;
                 }
                 MemberOutput::Log(LogOutput::Write { segment, offset, buffer, token }) => {
+                    process.slow_disk.begin(self.now, token);
                     process.writes.push(Write { segment, offset, buffer, token });
                 }
                 MemberOutput::Log(LogOutput::Prepare { segment, bytes }) => {
@@ -250,7 +257,10 @@ impl World {
                 MemberOutput::RemoveSnapshots { before } => {
                     self.disk.snapshots.retain(|file, _| file.zxid >= before);
                 }
-                MemberOutput::Notice { text } => self.trace.line(format_args!("notice: {text}")),
+                MemberOutput::Notice { text } => {
+                    process.slow_disk.hear(&text);
+                    self.trace.line(format_args!("notice: {text}"));
+                }
                 MemberOutput::Stopped => process.is_stopped = true,
                 MemberOutput::Fatal { what } => {
                     self.trace.line(format_args!("fatal: {what}"));
@@ -426,6 +436,7 @@ impl World {
         }
         let write = process.writes.swap_remove(prng.below(process.writes.len() as u64) as usize);
         disk.complete(&write);
+        process.slow_disk.end(self.now, write.token);
         self.with_member(MemberInput::LogWritten { token: write.token, buffer: write.buffer })
     }
 
@@ -549,6 +560,8 @@ impl World {
         if is_due(self.process().member.next_timeout()) {
             self.with_member(MemberInput::Tick)?;
         }
+        let Some(process) = &self.process else { return Ok(()) };
+        process.slow_disk.check(self.now, process.member.slow_log_writes())?;
         for shard in 0..self.process().seats.len() {
             if is_due(self.process().seats[shard].shard.next_timeout()) {
                 self.with_shard(shard, ShardInput::Tick);
