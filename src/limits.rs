@@ -61,6 +61,13 @@ pub const WATCH_BYTES: usize = 160;
 /// After a pause of the process no session expires for as long as it was, but at most for so many ms.
 pub const EXPIRY_GRACE_MS_MAX: u64 = 60_000;
 
+/// Bytes of the addresses in the first message of an election connection, as in `QuorumCnxManager`.
+pub const ELECTION_ADDRESS_BYTES_MAX: usize = 2048;
+/// Bytes of one notification of an election, as in `QuorumCnxManager`.
+pub const ELECTION_MESSAGE_BYTES_MAX: usize = 512 << 10;
+/// What the data of a packet between servers may have beyond `jute.maxbuffer`: a transaction is longer than its request.
+pub const QUORUM_DATA_BYTES_EXTRA: usize = 1 << 20;
+
 /// Proposed transactions not yet durable before the member takes no further requests.
 pub const OUTSTANDING_TXNS_MAX: usize = 16 * 1024;
 /// Bytes of proposed transactions not yet durable before the member takes no further requests.

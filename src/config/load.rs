@@ -2,8 +2,10 @@
 
 use super::error::{ConfigError, Place, Warning};
 use super::keys::{self, Meaning, Unmet};
-use super::servers::{self, ServerLine};
-use super::{Config, flags, properties, value};
+use super::servers;
+use super::{Config, flags, value};
+use crate::wire::properties;
+use crate::wire::servers::ServerLine;
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -148,7 +150,7 @@ fn take_server_lines(settings: &mut Settings) -> Result<Vec<(ServerLine, Made)>,
 
 fn server_line(name: &str, made: &Made) -> Result<ServerLine, ConfigError> {
     let number = name.strip_prefix("server.").unwrap_or_default();
-    servers::parse(number, &made.value).map_err(|expected| malformed(made, expected))
+    ServerLine::parse(number, &made.value).map_err(|expected| malformed(made, expected))
 }
 
 fn from_dynamic_file(path: &Path) -> Result<Vec<(ServerLine, Made)>, ConfigError> {
@@ -360,11 +362,11 @@ fn is_mine(config: &Config, line: &ServerLine, warnings: &mut Vec<Warning>) -> b
     let path = config.server.data_dir.join("myid");
     let Ok(text) = std::fs::read_to_string(&path) else { return true };
     let id = text.lines().next().unwrap_or_default();
-    if id.parse() == Ok(line.id) {
+    if id.parse() == Ok(line.id.0) {
         return true;
     }
     let text =
-        format!("{} says \"{id}\", so the line server.{} is for another server", path.display(), line.id);
+        format!("{} says \"{id}\", so the line server.{} is for another server", path.display(), line.id.0);
     warnings.push(Warning(text));
     false
 }

@@ -18,14 +18,13 @@ mod error;
 mod flags;
 mod keys;
 mod load;
-mod properties;
 mod servers;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use crate::wire::servers::{PeerAddress, ServerLine};
 pub use error::{ConfigError, Place, Warning};
-pub use servers::{PeerAddress, ServerLine};
 
 use crate::server::ServerOptions;
 use std::path::{Path, PathBuf};

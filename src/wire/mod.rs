@@ -6,9 +6,13 @@
 pub mod codes;
 pub mod jute;
 pub mod password;
+pub mod properties;
+pub mod quorum;
 pub mod records;
 pub mod request;
+pub mod servers;
 pub mod txn;
+pub mod vote;
 
 pub use codes::{ErrorCode, EventType, Op};
 pub use jute::{DecodeError, Reader, Writer};
@@ -16,5 +20,7 @@ pub use records::{Acl, ConnectRequest, ConnectResponse, Identity, ReplyHeader, R
 pub use request::Request;
 pub use txn::{Txn, TxnDigest, TxnHeader};
 
+#[cfg(test)]
+pub(crate) mod traces;
 #[cfg(test)]
 mod vectors;

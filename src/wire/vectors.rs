@@ -11,14 +11,9 @@ use crate::tree::image::{ImageOptions, read};
 use crate::tree::{OwnerRules, Store, StoreSettings, Tree};
 use serde_json::Value;
 
-fn vectors(text: &str) -> Vec<(String, Vec<u8>, Value)> {
+/// Name, bytes and meaning of each.
+pub(super) fn vectors(text: &str) -> Vec<(String, Vec<u8>, Value)> {
     let parsed: Vec<Value> = serde_json::from_str(text).unwrap();
-    let unhex = |hex: &str| {
-        (0..hex.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-            .collect::<Vec<u8>>()
-    };
     parsed
         .into_iter()
         .map(|vector| {
@@ -28,8 +23,22 @@ fn vectors(text: &str) -> Vec<(String, Vec<u8>, Value)> {
         .collect()
 }
 
+pub(super) fn unhex(hex: &str) -> Vec<u8> {
+    let pairs = (0..hex.len()).step_by(2);
+    pairs.map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The bytes of one of those that servers send each other.
+pub(super) fn server(wanted: &str) -> Vec<u8> {
+    one(include_str!("../../tests/vectors/server.json"), wanted)
+}
+
 fn client(wanted: &str) -> Vec<u8> {
-    let all = vectors(include_str!("../../tests/vectors/client.json"));
+    one(include_str!("../../tests/vectors/client.json"), wanted)
+}
+
+fn one(text: &str, wanted: &str) -> Vec<u8> {
+    let all = vectors(text);
     all.into_iter().find(|(name, _, _)| name == wanted).unwrap_or_else(|| panic!("no vector {wanted}")).1
 }
 

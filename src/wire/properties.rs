@@ -1,5 +1,6 @@
 //! Java's properties format: bytes in, keys and values with their line numbers out. Follows `java.util.Properties.load`
 //! (Latin-1, escapes, continuation lines, the three separators), so that a file means here what it means to ZooKeeper.
+//! The configuration that servers send each other is such a text, too, in UTF-8.
 
 /// One setting as written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,10 +22,19 @@ pub struct BadEscape {
     pub found: String,
 }
 
-/// Every setting, in the file's order; a key that is set twice appears twice.
+/// Every setting of a file, in its order; a key that is set twice appears twice.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, BadEscape> {
+    parse_chars(&bytes.iter().map(|byte| char::from(*byte)).collect::<Vec<char>>())
+}
+
+/// Every setting of a text (`Properties.load(Reader)`), as [`parse`].
+pub fn parse_text(text: &str) -> Result<Vec<Entry>, BadEscape> {
+    parse_chars(&text.chars().collect::<Vec<char>>())
+}
+
+fn parse_chars(chars: &[char]) -> Result<Vec<Entry>, BadEscape> {
     let mut entries = Vec::new();
-    for (line, text) in logical_lines(bytes) {
+    for (line, text) in logical_lines(chars) {
         let bad = |found| BadEscape { line, found };
         let (key, value) = split(&text);
         let key = unescape(key).map_err(bad)?;
@@ -35,12 +45,11 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, BadEscape> {
 }
 
 /// Joins continued lines and drops blank ones and comments.
-fn logical_lines(bytes: &[u8]) -> Vec<(usize, Vec<char>)> {
+fn logical_lines(chars: &[char]) -> Vec<(usize, Vec<char>)> {
     let mut lines = Vec::new();
     let mut open: Option<(usize, Vec<char>)> = None;
-    for (number, natural) in natural_lines(bytes) {
-        let text: Vec<char> =
-            natural.iter().map(|byte| char::from(*byte)).skip_while(|c| is_blank(*c)).collect();
+    for (number, natural) in natural_lines(chars) {
+        let text: Vec<char> = natural.iter().copied().skip_while(|c| is_blank(*c)).collect();
         let starts = open.is_none();
         if starts && (text.is_empty() || text[0] == '#' || text[0] == '!') {
             continue;
@@ -59,18 +68,18 @@ fn logical_lines(bytes: &[u8]) -> Vec<(usize, Vec<char>)> {
 }
 
 /// Lines as an editor counts them: after LF, CR or CR LF.
-fn natural_lines(bytes: &[u8]) -> Vec<(usize, &[u8])> {
+fn natural_lines(chars: &[char]) -> Vec<(usize, &[char])> {
     let mut lines = Vec::new();
     let (mut start, mut at) = (0, 0);
-    while at < bytes.len() {
-        if bytes[at] == b'\n' || bytes[at] == b'\r' {
-            lines.push((lines.len() + 1, &bytes[start..at]));
-            at += usize::from(bytes[at..].starts_with(b"\r\n"));
+    while at < chars.len() {
+        if chars[at] == '\n' || chars[at] == '\r' {
+            lines.push((lines.len() + 1, &chars[start..at]));
+            at += usize::from(chars[at..].starts_with(&['\r', '\n']));
             start = at + 1;
         }
         at += 1;
     }
-    lines.push((lines.len() + 1, &bytes[start..]));
+    lines.push((lines.len() + 1, &chars[start..]));
     lines
 }
 
@@ -100,7 +109,7 @@ fn unescape(text: &[char]) -> Result<String, String> {
     let mut rest = text.iter();
     while let Some(c) = rest.next() {
         if *c != '\\' {
-            units.push(*c as u16);
+            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
             continue;
         }
         match rest.next() {
@@ -115,7 +124,7 @@ fn unescape(text: &[char]) -> Result<String, String> {
             Some('n') => units.push(u16::from(b'\n')),
             Some('r') => units.push(u16::from(b'\r')),
             Some('f') => units.push(0x0c),
-            Some(other) => units.push(*other as u16),
+            Some(other) => units.extend_from_slice(other.encode_utf16(&mut [0; 2])),
             None => {}
         }
     }
@@ -172,6 +181,7 @@ mod tests {
         assert_eq!(parse(br"a=\u00g9"), Err(BadEscape { line: 1, found: r"\u00g9".into() }));
         assert_eq!(parse(b"\na=\\u1"), Err(BadEscape { line: 2, found: r"\u1".into() }));
         assert_eq!(parse(b"a=\xe9").expect("Latin-1")[0].value, "é");
+        assert_eq!(parse_text("a=é😀\\😀").expect("text")[0].value, "é😀😀");
     }
 
     #[test]
