@@ -266,7 +266,8 @@ mod tests {
     /// The text of the addresses, and what is understood; None: the connection is closed.
     #[test]
     fn addresses_in_initial_messages() {
-        let table: [(&str, Option<&[(&str, u16)]>); 12] = [
+        type Expected = Option<&'static [(&'static str, u16)]>;
+        let table: [(&str, Expected); 12] = [
             ("zk1:3888", Some(&[("zk1", 3888)])),
             ("[0:0:0:0:0:0:0:1]:3888", Some(&[("0:0:0:0:0:0:0:1", 3888)])),
             ("0.0.0.0:3888", Some(&[])),

@@ -268,13 +268,14 @@ proptest! {
             prop_assert_eq!(&packet, &sent);
         }
         prop_assert_eq!(length, bytes.len());
-        if let Ok(said) = ToLeader::decode(packet.clone()) {
-            if !matches!(said, ToLeader::Info { learner: LearnerInfo { config_version: None, .. }, .. }) {
-                let mut again = Vec::new();
-                said.encode(&mut again);
-                let (packet, _) = cut(&again, 60).expect("well-formed").expect("whole");
-                prop_assert_eq!(ToLeader::decode(packet), Ok(said));
-            }
+        let is_old = |said: &ToLeader<'_>| {
+            matches!(said, ToLeader::Info { learner: LearnerInfo { config_version: None, .. }, .. })
+        };
+        if let Ok(said) = ToLeader::decode(packet.clone()) && !is_old(&said) {
+            let mut again = Vec::new();
+            said.encode(&mut again);
+            let (packet, _) = cut(&again, 60).expect("well-formed").expect("whole");
+            prop_assert_eq!(ToLeader::decode(packet), Ok(said));
         }
         if let Ok(said) = ToLearner::decode(packet) {
             let mut again = Vec::new();
