@@ -42,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "zab",
         ],
     ),
-    ("config", &["ids", "io", "limits", "member", "server", "tree"]),
+    ("config", &["ids", "io", "limits", "member", "server", "tree", "wire"]),
     (
         "sim",
         &[
