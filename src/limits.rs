@@ -61,6 +61,8 @@ pub const WATCH_BYTES: usize = 160;
 /// After a pause of the process no session expires for as long as it was, but at most for so many ms.
 pub const EXPIRY_GRACE_MS_MAX: u64 = 60_000;
 
+/// Servers of one ensemble, observers included.
+pub const SERVERS_MAX: usize = 1024;
 /// Bytes of the addresses in the first message of an election connection, as in `QuorumCnxManager`.
 pub const ELECTION_ADDRESS_BYTES_MAX: usize = 2048;
 /// Bytes of one notification of an election, as in `QuorumCnxManager`.

@@ -1,8 +1,9 @@
-//! Atomic broadcast. So far the leader's role in an ensemble whose voters are known from the start; a standalone
-//! server is an ensemble of one, so it runs this code with a quorum of one.
+//! Atomic broadcast: who leads, what is proposed, what is committed. So far the leader's role in an ensemble whose voters
+//! are known from the start; a standalone server is an ensemble of one, so it runs this code with a quorum of one.
 //!
-//! Knows zxids and servers, not transactions, trees or clients.
+//! Knows zxids, epochs, servers and opaque entries, not transactions, trees or clients.
 
 pub mod leader;
+pub mod quorum;
 
 pub use leader::Leader;
