@@ -68,7 +68,8 @@ fn hierarchies() {
 
 #[test]
 fn texts_as_zookeeper_writes_them() {
-    let text = "server.1=a:1:2:participant;0.0.0.0:5\nserver.2=[0:0:0:0:0:0:0:1]:1:2:observer\nversion=10000002c";
+    let text =
+        "server.1=a:1:2:participant;0.0.0.0:5\nserver.2=[0:0:0:0:0:0:0:1]:1:2:observer\nversion=10000002c";
     assert_eq!(config(text).to_string(), text);
     assert_eq!(config("server.1=a:1:2").to_string(), "server.1=a:1:2:participant\nversion=0");
     // 16 and 33 go into the first two buckets of sixteen, 2 into the third.
@@ -168,12 +169,9 @@ fn two_configurations_have_to_agree_while_one_replaces_the_other() {
 fn the_oracle_of_two() {
     let mut two = Quorums::new(config(&lines(&[1, 2], &[])));
     let says = |is_needed, grants| Some(Oracle { is_needed, grants });
-    for (oracle, alone) in [
-        (None, false),
-        (says(false, true), false),
-        (says(true, false), false),
-        (says(true, true), true),
-    ] {
+    for (oracle, alone) in
+        [(None, false), (says(false, true), false), (says(true, false), false), (says(true, true), true)]
+    {
         two.set_oracle(oracle);
         assert_eq!(two.is_quorum(among(&[2])), alone, "{oracle:?}");
         assert!(two.is_quorum(among(&[1, 2])));
