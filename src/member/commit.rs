@@ -17,6 +17,12 @@ pub(super) enum Pending {
     Answer { shard: ShardId, message: ToShard },
 }
 
+impl Pending {
+    pub(super) fn is_txn(&self) -> bool {
+        matches!(self, Pending::Txn { .. })
+    }
+}
+
 /// What a transaction means to the shards.
 #[derive(Default)]
 pub(super) struct Change {

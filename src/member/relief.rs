@@ -1,6 +1,7 @@
 //! What a member gives up where there is no space for a log segment: older snapshots and the segments before the newest
 //! one first; then it takes a snapshot that lets the segments before it go.
 
+use super::commit::Pending;
 use super::{Member, MemberOutput};
 use crate::ids::Now;
 
@@ -48,8 +49,9 @@ impl Member {
             return;
         }
         self.snapshots.begin_early(zxid, self.store.digest(), self.sessions.open());
-        // With nothing on its way, no transaction will ask for it. What is committed may still wait to be told.
-        if self.pending.is_empty() && self.leader.committed() == zxid {
+        // With no transaction on its way, none will ask for it.
+        if !self.pending.iter().any(Pending::is_txn) {
+            assert_eq!(self.leader.committed(), zxid, "what is told is committed");
             out.extend(self.snapshots.due(zxid));
         }
     }

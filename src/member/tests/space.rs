@@ -218,3 +218,31 @@ fn a_full_disk_takes_older_snapshots_and_the_log_before_the_newest() {
     assert_eq!(world.removed_before, newest);
     assert!(world.released >= 2, "{} segments are before it", world.released);
 }
+
+/// An answer without a transaction may wait while nothing else does; no transaction is there to ask for the snapshot.
+#[test]
+fn a_snapshot_for_space_is_asked_for_also_where_an_answer_waits() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.call(session, Op::Create, create("/a", 0));
+    let data = vec![7; 100_000];
+    for _ in 0..30 {
+        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
+    }
+    world.disk_full = true;
+    fill(&mut world, session);
+    assert_eq!(world.snapshots.len(), 1);
+    world.step(MemberInput::SnapshotFailed { what: "no space left on device".into() });
+    world.settle();
+    // Within one turn: the answer waits while a segment fails and the next snapshot may be tried.
+    world.now.mono_ms += 60_000;
+    world.send(1, session, Op::Sync, sync("/"));
+    world.step(MemberInput::Tick);
+    world.settle();
+    assert_eq!(world.snapshots.len(), 2);
+    let zxid = world.snapshots[1].0;
+    world.disk_full = false;
+    world.step(MemberInput::SnapshotDone { zxid, bytes: 1 });
+    world.pass(1);
+    assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0, "it goes on");
+}
