@@ -21,14 +21,6 @@ pub struct ServerStats {
     pub sessionless_connections_expired: u64,
     /// Failed auth packets.
     pub auth_failed: u64,
-    /// Smallest latency in ms; None before the first reply.
-    pub latency_min_ms: Option<u64>,
-    /// Largest latency in ms.
-    pub latency_max_ms: u64,
-    /// Sum of all latencies in ms.
-    pub latency_sum_ms: u64,
-    /// Replies in the sum.
-    pub latency_count: u64,
     /// Latencies of reads.
     pub reads: Latencies,
     /// Latencies of writes and syncs.
@@ -126,15 +118,7 @@ fn largest(bucket: usize) -> u64 {
 impl ServerStats {
     /// A reply was made after this time.
     pub fn on_latency(&mut self, latency_ms: u64, is_update: bool) {
-        if is_update {
-            self.updates.add(latency_ms)
-        } else {
-            self.reads.add(latency_ms)
-        }
-        self.latency_min_ms = Some(self.latency_min_ms.map_or(latency_ms, |min| min.min(latency_ms)));
-        self.latency_max_ms = self.latency_max_ms.max(latency_ms);
-        self.latency_sum_ms += latency_ms;
-        self.latency_count += 1;
+        if is_update { self.updates.add(latency_ms) } else { self.reads.add(latency_ms) }
     }
 
     /// Adds another core's numbers.
@@ -148,13 +132,6 @@ impl ServerStats {
         self.connection_requests += other.connection_requests;
         self.sessionless_connections_expired += other.sessionless_connections_expired;
         self.auth_failed += other.auth_failed;
-        self.latency_min_ms = match (self.latency_min_ms, other.latency_min_ms) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.latency_max_ms = self.latency_max_ms.max(other.latency_max_ms);
-        self.latency_sum_ms += other.latency_sum_ms;
-        self.latency_count += other.latency_count;
         self.reads.merge(&other.reads);
         self.updates.merge(&other.updates);
         self.trace_mask = self.trace_mask.or(other.trace_mask);
@@ -170,16 +147,35 @@ impl ServerStats {
         };
     }
 
-    /// Average latency as Apache prints it: at most four decimals, rounded half up, Java's `Double.toString`.
-    pub fn latency_average(&self) -> String {
-        if self.latency_count == 0 {
-            return "0.0".into();
-        }
-        let ten_thousandths = (self.latency_sum_ms as u128 * 20_000 / self.latency_count as u128).div_ceil(2);
-        let text = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
-        let trimmed = text.trim_end_matches('0');
-        if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+    /// Smallest latency in ms; 0 before the first reply.
+    pub fn latency_min_ms(&self) -> u64 {
+        if self.latency_count() == 0 { 0 } else { self.reads.min.min(self.updates.min) }
     }
+
+    /// Largest latency in ms.
+    pub fn latency_max_ms(&self) -> u64 {
+        self.reads.max.max(self.updates.max)
+    }
+
+    fn latency_count(&self) -> u64 {
+        self.reads.count + self.updates.count
+    }
+
+    /// Average latency as Apache prints it.
+    pub fn latency_average(&self) -> String {
+        average(self.reads.sum + self.updates.sum, self.latency_count())
+    }
+}
+
+/// As Apache prints an average: at most four decimals, rounded half up, Java's `Double.toString`.
+pub fn average(sum: u64, count: u64) -> String {
+    if count == 0 {
+        return "0.0".into();
+    }
+    let ten_thousandths = (u128::from(sum) * 20_000 / u128::from(count)).div_ceil(2);
+    let text = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
+    let trimmed = text.trim_end_matches('0');
+    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
 }
 
 /// A number as Java's `Double.toString` writes it: at least one digit behind the point, an exponent below 0.001 and from
@@ -236,12 +232,12 @@ mod tests {
         other.on_latency(4, true);
         other.on_latency(2, false);
         all.merge(&other);
-        assert_eq!((all.connections, all.packets_sent, all.latency_sum_ms), (3, 12, 6));
-        assert_eq!((all.latency_min_ms, all.latency_max_ms, all.latency_count), (Some(2), 4, 2));
+        assert_eq!((all.connections, all.packets_sent, all.latency_count()), (3, 12, 2));
+        assert_eq!((all.latency_min_ms(), all.latency_max_ms()), (2, 4));
         assert_eq!(all.latency_average(), "3.0");
         all.reset();
         assert_eq!((all.connections, all.outstanding, all.packets_sent), (3, 1, 0));
-        assert_eq!(all.latency_min_ms, None);
+        assert_eq!((all.latency_min_ms(), all.latency_count()), (0, 0));
     }
 
     #[test]
@@ -264,10 +260,6 @@ mod tests {
 
     #[test]
     fn averages_look_like_java_doubles() {
-        let average = |sum, count| {
-            ServerStats { latency_sum_ms: sum, latency_count: count, ..ServerStats::default() }
-                .latency_average()
-        };
         assert_eq!(average(0, 0), "0.0");
         assert_eq!(average(11, 4), "2.75");
         assert_eq!(average(1, 3), "0.3333");

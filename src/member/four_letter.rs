@@ -5,7 +5,7 @@ use super::io::Usage;
 use super::sessions::Sessions;
 use crate::ids::{Now, SessionId, Zxid};
 use crate::mesh::{Question, ShardPart};
-use crate::metrics::ServerStats;
+use crate::metrics::{ServerStats, average};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 
@@ -46,9 +46,7 @@ impl Summary {
     }
 
     fn write(&self, key: &str, text: &mut String) -> std::fmt::Result {
-        let average =
-            ServerStats { latency_sum_ms: self.sum, latency_count: self.count, ..Default::default() };
-        writeln!(text, "zk_avg_{key}\t{}", average.latency_average())?;
+        writeln!(text, "zk_avg_{key}\t{}", average(self.sum, self.count))?;
         for (prefix, value) in [("min", self.min), ("max", self.max), ("cnt", self.count), ("sum", self.sum)]
         {
             writeln!(text, "zk_{prefix}_{key}\t{value}")?;
@@ -105,7 +103,7 @@ fn srvr(facts: &Facts<'_>, parts: &[ShardPart], clients: bool, text: &mut String
         writeln!(text, "Clients:")?;
         cons(parts, text)?;
     }
-    let (min, max) = (stats.latency_min_ms.unwrap_or(0), stats.latency_max_ms);
+    let (min, max) = (stats.latency_min_ms(), stats.latency_max_ms());
     writeln!(text, "Latency min/avg/max: {min}/{}/{max}", stats.latency_average())?;
     writeln!(text, "Received: {}", stats.packets_received)?;
     writeln!(text, "Sent: {}", stats.packets_sent)?;
@@ -144,8 +142,8 @@ fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::
         ("packets_received", stats.packets_received),
         ("watch_count", watches),
         ("auth_failed_count", stats.auth_failed),
-        ("min_latency", stats.latency_min_ms.unwrap_or(0)),
-        ("max_latency", stats.latency_max_ms),
+        ("min_latency", stats.latency_min_ms()),
+        ("max_latency", stats.latency_max_ms()),
         ("approximate_data_size", newest.map_or(0, |part| part.data_bytes)),
         ("uptime", facts.uptime_ms),
         ("outstanding_tls_handshake", 0),

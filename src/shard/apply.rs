@@ -3,9 +3,11 @@
 
 use super::conn::Phase;
 use super::requests::Held;
+use super::stats::letters;
 use super::watches::Table;
 use super::{Shard, ShardOutput};
 use crate::ids::{AclId, ConnId, Now, Zxid};
+use crate::limits;
 use crate::mesh::{Batch, Committed, Question, SessionChange, ShardPart, ToMember, ToShard};
 use crate::tree::{Effect, Node, permission};
 use crate::wire::Acl;
@@ -38,7 +40,7 @@ impl Shard {
             if let Some((origin, _)) = &committed.answer
                 && origin.shard == self.settings.shard
             {
-                self.answer_waiting_reads(now, origin.conn, Held::ByNothing, out);
+                self.answer_waiting_reads(origin.conn, Held::ByNothing, out);
             }
             for effect in &committed.effects {
                 self.apply(committed.zxid, effect, out);
@@ -157,9 +159,12 @@ impl Shard {
             conn.out.push_event(&shared);
             conn.event_bytes += frame.len();
             conn.stats.sent += 1;
-            let id = conn.id;
             self.stats.packets_sent += 1;
-            self.after_output(id, false, out);
+            self.sends.queue(conn, false);
+            let (id, is_over) = (conn.id, conn.event_bytes > limits::CONN_EVENT_BYTES_MAX);
+            if is_over || self.sends.held_bytes() > self.settings.output_bytes_max {
+                self.bound_output(id, out);
+            }
         }
         self.stats.watch_bytes += (frame.len() * told.len()) as u64;
         self.scratch = frame;
@@ -192,7 +197,10 @@ impl Shard {
             if full && conn.session.0 != 0 {
                 line.push_str(&format!(
                     ",sid={},lop={},est={},to={}",
-                    conn.session, stats.last_op, stats.established_ms, conn.timeout_ms
+                    conn.session,
+                    letters(stats.last_op),
+                    stats.established_ms,
+                    conn.timeout_ms
                 ));
                 if stats.last_cxid >= 0 {
                     line.push_str(&format!(",lcxid=0x{:x}", stats.last_cxid));

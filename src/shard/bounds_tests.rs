@@ -214,7 +214,7 @@ fn a_multi_read_of_more_than_a_reply_may_have_is_an_error_and_holds_nothing() {
     let conn = world.connect(0);
     world.create("/large", &[5; LARGE]);
     world.send(conn, &[multi_read(1, "/large", 4), multi_read(2, "/large", 3000), get(3, "/large")]);
-    assert!(world.shard.held_bytes < 6 << 20, "{} bytes are held", world.shard.held_bytes);
+    assert!(world.shard.sends.held_bytes() < 6 << 20, "{} bytes are held", world.shard.sends.held_bytes());
     world.read(conn);
     let replies = world.replies(conn);
     assert_eq!(replies[0], (0, 4 * (9 + 4 + LARGE + STAT) + 9));
@@ -248,7 +248,7 @@ fn many_large_reads_behind_a_write_are_answered_as_they_are_taken() {
     world.send(conn, &requests);
     world.commit_set("/large", &[6; LARGE], 1);
     let most = limits::CONN_OUT_BYTES_SOFT_MAX + 2 * LARGE;
-    assert!(world.shard.held_bytes < most, "{} bytes are held", world.shard.held_bytes);
+    assert!(world.shard.sends.held_bytes() < most, "{} bytes are held", world.shard.sends.held_bytes());
     world.read(conn);
     assert_eq!(world.replies(conn).len(), 60);
     assert!(world.closed.is_empty());

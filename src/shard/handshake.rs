@@ -78,7 +78,7 @@ impl Shard {
         if let Some(conn) = self.conn_mut(id) {
             conn.out.tail().extend_from_slice(text.as_bytes());
         }
-        self.count_held(id);
+        self.queue_output(id, true);
         self.close_after_flush(id);
     }
 
@@ -97,7 +97,7 @@ impl Shard {
         conn.phase = Phase::Asked;
         conn.timeout_ms = timeout_ms;
         conn.sends_read_only = request.read_only.is_some();
-        conn.stats.on_reply(Op::CreateSession as i32, 0, -1, now.mono_ms, 0);
+        conn.stats.on_reply(Some(Op::CreateSession), 0, -1, now.mono_ms, 0);
         self.stats.connection_requests += 1;
         let password_ok = request.password == Some(&password(request.session)[..]);
         let connect = Connect {
@@ -191,8 +191,7 @@ impl Shard {
         out[start..start + 4].copy_from_slice(&length.to_be_bytes());
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
-        self.mark_dirty(id, true);
-        self.count_held(id);
+        self.queue_output(id, true);
     }
 }
 

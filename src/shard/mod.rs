@@ -18,6 +18,7 @@ mod lists;
 mod out;
 mod reads;
 mod requests;
+mod sends;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use conn::{Conn, Phase};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use lists::ChildLists;
+use sends::Sends;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use watches::Watches;
@@ -162,16 +164,11 @@ pub struct Shard {
     lists: ChildLists,
     conns: Vec<Option<Box<Conn>>>,
     by_session: HashMap<SessionId, ConnId, FixedState>,
-    /// Connections with replies to send; served before those with events only.
-    dirty: VecDeque<ConnId>,
-    /// Connections with events only to send.
-    dirty_events: VecDeque<ConnId>,
+    sends: Sends,
     /// Connections not parsed further because too many writes are in flight.
     throttled: VecDeque<ConnId>,
     writes_in_flight: usize,
-    /// Bytes that wait to be sent or are being sent, over all connections.
-    held_bytes: usize,
-    /// Connections closed because of it.
+    /// Connections closed because more was held for sending than this shard may hold.
     shed: u64,
     /// Bytes of requests not yet whole or not yet answered, over all connections.
     input_bytes: usize,
@@ -191,7 +188,6 @@ pub struct Shard {
     complaints: Complaints,
     /// The time of the last step.
     now: Now,
-    spare: Vec<Vec<u8>>,
     told: Vec<u32>,
     scratch: Vec<u8>,
 }
@@ -214,11 +210,9 @@ impl Shard {
             tree,
             conns: Vec::new(),
             by_session: HashMap::with_hasher(hasher),
-            dirty: VecDeque::new(),
-            dirty_events: VecDeque::new(),
+            sends: Sends::default(),
             throttled: VecDeque::new(),
             writes_in_flight: 0,
-            held_bytes: 0,
             shed: 0,
             input_bytes: 0,
             starved: Vec::new(),
@@ -231,7 +225,6 @@ impl Shard {
             stats: ServerStats::default(),
             complaints: Complaints::default(),
             now: Now::default(),
-            spare: Vec::new(),
             told: Vec::new(),
             scratch: Vec::new(),
             settings,
@@ -264,16 +257,16 @@ impl Shard {
 
     /// Ends a turn: sends what is queued, one buffer per connection, at most `FAN_OUT_SLICE` connections of each kind.
     pub fn flush(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
-        if self.held_bytes > self.settings.output_bytes_max {
+        if self.sends.held_bytes() > self.settings.output_bytes_max {
             self.shed(out);
         }
-        assert!(self.held_bytes <= self.settings.output_bytes_max, "{} bytes are held", self.held_bytes);
-        for replies in [true, false] {
-            let queued = if replies { self.dirty.len() } else { self.dirty_events.len() };
-            let slice = if replies { queued } else { queued.min(limits::FAN_OUT_SLICE) };
+        let held = self.sends.held_bytes();
+        assert!(held <= self.settings.output_bytes_max, "{held} bytes are held");
+        for is_reply in [true, false] {
+            let queued = self.sends.queued(is_reply);
+            let slice = if is_reply { queued } else { queued.min(limits::FAN_OUT_SLICE) };
             for _ in 0..slice {
-                let queue = if replies { &mut self.dirty } else { &mut self.dirty_events };
-                let Some(conn) = queue.pop_front() else { break };
+                let Some(conn) = self.sends.pop(is_reply) else { break };
                 self.flush_conn(conn, out);
             }
         }
@@ -287,7 +280,7 @@ impl Shard {
 
     /// True while a further `flush` would emit something.
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.dirty_events.is_empty()
+        !self.sends.is_empty()
     }
 
     /// When the next `Tick` is due, in monotonic ms.
@@ -310,15 +303,12 @@ impl Shard {
     }
 
     fn on_sent(&mut self, now: Now, id: ConnId, spare: Vec<u8>, out: &mut Vec<ShardOutput>) {
-        if self.spare.len() < SPARE_BUFFERS_MAX && (1..=SPARE_BUFFER_BYTES_MAX).contains(&spare.capacity()) {
-            self.spare.push(spare);
-        }
-        let Some(conn) = self.conn_mut(id) else { return };
+        self.sends.keep_spare(spare);
+        let Some(conn) = conn_in(&mut self.conns, id) else { return };
         conn.sending = None;
-        self.count_held(id);
-        let Some(conn) = self.conn_mut(id) else { return };
+        self.sends.count(conn);
         if !conn.out.is_empty() || conn.phase == Phase::Closing {
-            self.mark_dirty(id, true);
+            self.sends.mark(conn, true);
         }
         self.resume(now, id, out);
     }
@@ -379,54 +369,43 @@ impl Shard {
     }
 
     fn conn_mut(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.id == id)
+        conn_in(&mut self.conns, id)
     }
 
-    fn mark_dirty(&mut self, id: ConnId, replies: bool) {
-        let Some(conn) = self.conn_mut(id) else { return };
-        if conn.is_dirty {
-            return;
-        }
-        conn.is_dirty = true;
-        if replies {
-            self.dirty.push_back(id);
-        } else {
-            self.dirty_events.push_back(id);
+    /// Something was added to what this connection sends.
+    fn queue_output(&mut self, id: ConnId, is_reply: bool) {
+        if let Some(conn) = conn_in(&mut self.conns, id) {
+            self.sends.queue(conn, is_reply);
         }
     }
 
     fn flush_conn(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
-        let spare = self.spare.pop();
-        let Some(conn) = self.conn_mut(id) else {
-            self.spare.extend(spare);
-            return;
-        };
+        let Some(conn) = conn_in(&mut self.conns, id) else { return };
         conn.is_dirty = false;
         if conn.sending.is_some() {
-            self.spare.extend(spare);
             return;
         }
-        if let Some(buffer) = conn.out.take(spare.unwrap_or_default()) {
+        if !conn.out.is_empty() {
+            let buffer = conn.out.take(self.sends.take_spare()).expect("there is something to send");
             conn.sending = Some(buffer.len());
             conn.event_bytes = conn.event_bytes.min(conn.out.len());
+            self.sends.count(conn);
             out.push(ShardOutput::Send { conn: id, buffer });
-            return self.count_held(id);
-        }
-        if self.conn(id).is_some_and(|conn| conn.phase == Phase::Closing) {
+        } else if conn.phase == Phase::Closing {
             self.drop_conn(id, out);
         }
     }
 
     /// Closes once everything queued is sent.
     fn close_after_flush(&mut self, id: ConnId) {
-        let Some(conn) = self.conn_mut(id) else { return };
+        let Some(conn) = conn_in(&mut self.conns, id) else { return };
         if conn.phase == Phase::Closing {
             return;
         }
         conn.phase = Phase::Closing;
         conn.inbox = Vec::new();
         self.closing_new.push(id);
-        self.mark_dirty(id, true);
+        self.sends.mark(conn, true);
     }
 
     /// Closes without sending what is queued.
@@ -445,20 +424,10 @@ impl Shard {
             self.by_session.remove(&conn.session);
         }
         self.writes_in_flight -= conn.writes_pending;
-        self.held_bytes -= conn.held_bytes;
+        self.sends.forget(&conn);
         self.input_bytes -= conn.input_bytes;
         self.stats.connections -= 1;
         Some(conn)
-    }
-
-    /// Brings the sum of what is held for connections up to date with one of them.
-    fn count_held(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.slot as usize).and_then(Option::as_deref_mut) else { return };
-        if conn.id == id {
-            let held = conn.out.len() + conn.sending.unwrap_or(0);
-            self.held_bytes = self.held_bytes + held - conn.held_bytes;
-            conn.held_bytes = held;
-        }
     }
 
     /// More is held than this shard may hold: connections are closed until an eighth of it is free, those with most
@@ -467,9 +436,9 @@ impl Shard {
         let mut held: Vec<(usize, usize, ConnId)> =
             self.conns.iter().flatten().map(|conn| (conn.event_bytes, conn.held_bytes, conn.id)).collect();
         held.sort_unstable();
-        let (before, target) = (self.held_bytes, self.settings.output_bytes_max / 8 * 7);
+        let (before, target) = (self.sends.held_bytes(), self.settings.output_bytes_max / 8 * 7);
         let mut closed = 0;
-        while self.held_bytes > target
+        while self.sends.held_bytes() > target
             && let Some((_, _, id)) = held.pop()
         {
             self.drop_conn(id, out);
@@ -495,7 +464,7 @@ impl Shard {
             writes += conn.writes_pending;
         }
         self.watches.check();
-        assert_eq!((self.held_bytes, self.input_bytes), (held, input));
+        assert_eq!((self.sends.held_bytes(), self.input_bytes), (held, input));
         assert_eq!(self.writes_in_flight, writes);
         assert_eq!(self.stats.connections, self.conns.iter().flatten().count() as u64);
     }
@@ -530,6 +499,12 @@ impl Shard {
     }
 }
 
+/// The connection of an id, unless another one has its slot by now. Apart from the shard's other parts, which it is used
+/// together with.
+fn conn_in(conns: &mut [Option<Box<Conn>>], id: ConnId) -> Option<&mut Conn> {
+    conns.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.id == id)
+}
+
 fn disconnected(settings: &ShardSettings, conn: &Conn) -> ToMember {
     ToMember::Disconnected {
         origin: crate::ids::Origin { shard: settings.shard, conn: conn.id },
@@ -540,5 +515,3 @@ fn disconnected(settings: &ShardSettings, conn: &Conn) -> ToMember {
 
 /// How long a client may take to read its last answers before its connection is closed all the same.
 const CLOSING_MS_MAX: u64 = 10_000;
-const SPARE_BUFFERS_MAX: usize = 1024;
-const SPARE_BUFFER_BYTES_MAX: usize = 64 << 10;

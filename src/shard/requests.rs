@@ -4,7 +4,7 @@ use super::complaints::{Kind, protocol};
 use super::conn::{Conn, Phase};
 use super::handshake::First;
 use super::reads::{self, ReadContext};
-use super::{Shard, ShardOutput};
+use super::{Shard, ShardOutput, conn_in};
 use crate::ids::{ConnId, Now, Origin, Zxid};
 use crate::limits;
 use crate::mesh::{Answer, ClientRequest, ToMember};
@@ -59,7 +59,7 @@ impl Shard {
 
     /// Input that was held back is taken up again, if nothing holds it any more.
     pub(super) fn resume(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
-        self.answer_waiting_reads(now, id, Held::ByBounds, out);
+        self.answer_waiting_reads(id, Held::ByBounds, out);
         if self.conn(id).is_some_and(|conn| !conn.inbox.is_empty()) {
             self.parse_inbox(now, id, out);
         }
@@ -117,77 +117,90 @@ impl Shard {
     }
 
     fn parse_one(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
-        let Some(conn) = self.conn(id) else { return Parsed::Stop };
-        let (phase, peer) = (conn.phase, conn.peer);
-        match phase {
-            Phase::Asked => return Parsed::Wait,
-            Phase::Closing => return Parsed::Stop,
-            Phase::Established if self.must_wait(id) => return Parsed::Wait,
-            _ => {}
-        }
-        if phase == Phase::TraceMask {
-            let Some(mask) = bytes.first_chunk::<8>() else { return Parsed::Wait };
-            self.on_trace_mask(id, i64::from_be_bytes(*mask));
-            return Parsed::Stop;
-        }
-        let Some(word) = bytes.first_chunk::<4>() else { return Parsed::Wait };
-        if phase == Phase::Handshake {
-            match self.on_four_letters(id, *word, out) {
-                First::Incomplete => {}
-                First::Done => return Parsed::Used(4),
-                First::Bad => return self.refuse(id, out),
+        match self.conn(id).map(|conn| conn.phase) {
+            Some(Phase::Established) => self.parse_request(now, id, bytes, out),
+            Some(Phase::Handshake) => self.parse_handshake(now, id, bytes, out),
+            Some(Phase::TraceMask) => {
+                let Some(mask) = bytes.first_chunk::<8>() else { return Parsed::Wait };
+                self.on_trace_mask(id, i64::from_be_bytes(*mask));
+                Parsed::Stop
             }
+            Some(Phase::Asked) => Parsed::Wait,
+            Some(Phase::Closing) | None => Parsed::Stop,
         }
-        let length = i32::from_be_bytes(*word);
-        if length < 0 || length as usize > self.settings.frame_bytes_max {
-            let protocol = (phase == Phase::Handshake).then(|| protocol(*word)).flatten();
-            let bytes_max = self.settings.frame_bytes_max;
-            self.complaints.warn(now, Kind::Frame, || match protocol {
-                Some(protocol) => format!("closing {peer}: it sent {protocol}"),
-                None => format!(
-                    "closing {peer}: its frame of {length} bytes exceeds jute.maxbuffer ({bytes_max})"
-                ),
-            });
-            return self.refuse(id, out);
+    }
+
+    fn parse_handshake(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
+        let Some(word) = bytes.first_chunk::<4>() else { return Parsed::Wait };
+        match self.on_four_letters(id, *word, out) {
+            First::Incomplete => {}
+            First::Done => return Parsed::Used(4),
+            First::Bad => return self.refuse(id, out),
         }
-        let end = 4 + length as usize;
-        let Some(frame) = bytes.get(4..end) else { return Parsed::Wait };
-        if phase == Phase::Established && self.is_write_after_many_reads(id, frame) {
+        let Some(length) = self.frame_length(*word) else { return self.refuse_frame(now, id, *word, out) };
+        let Some(frame) = bytes.get(4..4 + length) else { return Parsed::Wait };
+        self.count_received(id, 4 + length);
+        match self.on_connect_request(now, id, frame, out) {
+            First::Bad => self.refuse(id, out),
+            _ => Parsed::Used(4 + length),
+        }
+    }
+
+    fn parse_request(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
+        let Some(conn) = conn_in(&mut self.conns, id) else { return Parsed::Stop };
+        if conn.is_full() {
             return Parsed::Wait;
         }
+        // Too many writes are in flight, and this connection has one of them.
+        if conn.writes_pending > 0 && self.writes_in_flight >= self.settings.outstanding_max {
+            if !conn.is_throttled {
+                conn.is_throttled = true;
+                self.throttled.push_back(id);
+            }
+            return Parsed::Wait;
+        }
+        let Some(word) = bytes.first_chunk::<4>() else { return Parsed::Wait };
+        let Some(length) = self.frame_length(*word) else { return self.refuse_frame(now, id, *word, out) };
+        let Some(frame) = bytes.get(4..4 + length) else { return Parsed::Wait };
+        if self.is_write_after_many_reads(id, frame) {
+            return Parsed::Wait;
+        }
+        self.count_received(id, 4 + length);
+        self.on_frame(now, id, frame, out);
+        Parsed::Used(4 + length)
+    }
+
+    fn frame_length(&self, word: [u8; 4]) -> Option<usize> {
+        usize::try_from(i32::from_be_bytes(word))
+            .ok()
+            .filter(|length| *length <= self.settings.frame_bytes_max)
+    }
+
+    #[cold]
+    fn refuse_frame(&mut self, now: Now, id: ConnId, word: [u8; 4], out: &mut Vec<ShardOutput>) -> Parsed {
+        let Some(conn) = self.conn(id) else { return Parsed::Stop };
+        let (peer, length, bytes_max) = (conn.peer, i32::from_be_bytes(word), self.settings.frame_bytes_max);
+        let protocol = (conn.phase == Phase::Handshake).then(|| protocol(word)).flatten();
+        self.complaints.warn(now, Kind::Frame, || match protocol {
+            Some(protocol) => format!("closing {peer}: it sent {protocol}"),
+            None => {
+                format!("closing {peer}: its frame of {length} bytes exceeds jute.maxbuffer ({bytes_max})")
+            }
+        });
+        self.refuse(id, out)
+    }
+
+    fn count_received(&mut self, id: ConnId, bytes: usize) {
         self.stats.packets_received += 1;
-        self.stats.bytes_received += end as u64;
-        if let Some(conn) = self.conn_mut(id) {
+        self.stats.bytes_received += bytes as u64;
+        if let Some(conn) = conn_in(&mut self.conns, id) {
             conn.stats.received += 1;
         }
-        if phase == Phase::Handshake {
-            return match self.on_connect_request(now, id, frame, out) {
-                First::Bad => self.refuse(id, out),
-                _ => Parsed::Used(end),
-            };
-        }
-        self.on_frame(now, id, frame, out);
-        Parsed::Used(end)
     }
 
     fn refuse(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) -> Parsed {
         self.drop_conn(id, out);
         Parsed::Stop
-    }
-
-    /// Back-pressure: a connection whose answers or requests pile up, or that has a write in flight while there are too
-    /// many in all, is not parsed further.
-    fn must_wait(&mut self, id: ConnId) -> bool {
-        let too_many = self.writes_in_flight >= self.settings.outstanding_max;
-        let Some(conn) = self.conn_mut(id) else { return true };
-        if too_many && conn.writes_pending > 0 {
-            if !conn.is_throttled {
-                conn.is_throttled = true;
-                self.throttled.push_back(id);
-            }
-            return true;
-        }
-        conn.is_full()
     }
 
     /// Reads are answered from the state before a later write of their connection, at the latest when that write is
@@ -270,7 +283,8 @@ impl Shard {
             return;
         };
         let body = reader.rest();
-        match Op::from_i32(header.op) {
+        let op = Op::from_i32(header.op);
+        match op {
             Some(Op::Auth) => return self.on_auth(id, header, body),
             Some(Op::Sasl) => return self.on_sasl(id, header, body, out),
             _ => {}
@@ -279,7 +293,7 @@ impl Shard {
             self.reply_now(id, header, Zxid::ZERO, ErrorCode::SessionClosedRequireSaslAuth.code(), &[]);
             return self.close_after_flush(id);
         }
-        match Op::from_i32(header.op).filter(|op| op.is_for_member()) {
+        match op.filter(|op| op.is_for_member()) {
             Some(op) => self.send_to_member(now, id, header.xid, op, body, out),
             None => self.on_read(now, id, header, body, out),
         }
@@ -325,7 +339,7 @@ impl Shard {
     ) {
         let Some(conn) = self.conn_mut(id) else { return };
         if conn.pending.is_empty() {
-            self.answer_read(now, id, header, now.mono_ms, body, out);
+            self.answer_read(id, header, now.mono_ms, body, out);
         } else {
             conn.push_read(header.xid, header.op, body, now);
         }
@@ -333,7 +347,6 @@ impl Shard {
 
     fn answer_read(
         &mut self,
-        now: Now,
         id: ConnId,
         header: RequestHeader,
         at_ms: u64,
@@ -361,7 +374,7 @@ impl Shard {
         let result = reads::execute(&mut context, &conn, op, body, &mut reply, &mut events);
         if let Err(err) = result {
             reply.truncate(body_start);
-            if reply.capacity() > super::SPARE_BUFFER_BYTES_MAX {
+            if reply.capacity() > super::sends::SPARE_BUFFER_BYTES_MAX {
                 reply.shrink_to_fit();
             }
             if op == Op::MultiRead {
@@ -376,9 +389,11 @@ impl Shard {
         }
         *conn.out.tail() = reply;
         self.scratch = events;
-        self.count_reply(&mut conn, header.op, header.xid, zxid, now.mono_ms, now.mono_ms - at_ms);
+        let is_over = self.queue_reply(&mut conn, Some(op), header.xid, zxid, at_ms);
         self.conns[id.slot as usize] = Some(conn);
-        self.after_output(id, true, out);
+        if is_over {
+            self.bound_output(id, out);
+        }
         // Who loses a watch without knowing is worse off than who loses a connection.
         if result == Err(ErrorCode::ThrottledOp) && matches!(op, Op::SetWatches | Op::SetWatches2) {
             self.close_after_flush(id);
@@ -390,7 +405,7 @@ impl Shard {
         if answer.silent {
             return self.drop_conn(id, out);
         }
-        self.answer_waiting_reads(now, id, Held::ByNothing, out);
+        self.answer_waiting_reads(id, Held::ByNothing, out);
         let zxid = self.tree.applied();
         // Crash story: a client sends closeSession, a read and a write in one piece. The read is never answered, so
         // the answer to the write would meet it at the front. Nothing follows the end of a connection.
@@ -407,26 +422,22 @@ impl Shard {
         encode_reply(conn.out.tail(), ReplyHeader { xid: answer.xid, zxid, err: answer.err }, |out| {
             out.extend_from_slice(&answer.body);
         });
-        let latency_ms = now.mono_ms - pending.at_ms;
-        self.count_reply(&mut conn, pending.op, pending.xid, zxid, now.mono_ms, latency_ms);
+        let op = Op::from_i32(pending.op);
+        let is_over = self.queue_reply(&mut conn, op, pending.xid, zxid, pending.at_ms);
         self.conns[id.slot as usize] = Some(conn);
-        self.after_output(id, true, out);
+        if is_over {
+            self.bound_output(id, out);
+        }
         if answer.close {
             return self.close_after_flush(id);
         }
-        self.answer_waiting_reads(now, id, Held::ByBounds, out);
+        self.answer_waiting_reads(id, Held::ByBounds, out);
         self.resume(now, id, out);
     }
 
     /// Answers the reads that no write of their connection precedes any more. Behind one large answer the next waits
     /// until that is sent; before the state changes by a later write of the connection none waits.
-    pub(super) fn answer_waiting_reads(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        held: Held,
-        out: &mut Vec<ShardOutput>,
-    ) {
+    pub(super) fn answer_waiting_reads(&mut self, id: ConnId, held: Held, out: &mut Vec<ShardOutput>) {
         while let Some(conn) = self.conn_mut(id)
             && conn.phase == Phase::Established
             && conn.pending.front().is_some_and(|pending| pending.body.is_some())
@@ -434,33 +445,38 @@ impl Shard {
         {
             let Some(pending) = conn.pop_pending() else { break };
             let header = RequestHeader { xid: pending.xid, op: pending.op };
-            self.answer_read(now, id, header, pending.at_ms, &pending.body.unwrap_or_default(), out);
+            self.answer_read(id, header, pending.at_ms, &pending.body.unwrap_or_default(), out);
         }
     }
 
-    /// After something was queued to be sent: marks the connection, and gives it up if it does not read.
-    pub(super) fn after_output(&mut self, id: ConnId, is_reply: bool, out: &mut Vec<ShardOutput>) {
+    /// After more was queued for it to send: gives a connection up that does not read, and others if too much is held
+    /// for all.
+    #[cold]
+    pub(super) fn bound_output(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn(id) else { return };
         if conn.event_bytes > limits::CONN_EVENT_BYTES_MAX {
             let (peer, session, bytes) = (conn.peer, conn.session, conn.event_bytes);
             self.complaints.warn(self.now, Kind::Unread, || {
                 format!("closing {peer} (session {session}): it does not read, {bytes} bytes of events are queued for it")
             });
-            return self.drop_conn(id, out);
+            self.drop_conn(id, out);
         }
-        self.mark_dirty(id, is_reply);
-        self.count_held(id);
-        if self.held_bytes > self.settings.output_bytes_max {
+        if self.sends.held_bytes() > self.settings.output_bytes_max {
             self.shed(out);
         }
     }
 
-    fn count_reply(&mut self, conn: &mut Conn, op: i32, xid: i32, zxid: Zxid, now_ms: u64, latency_ms: u64) {
+    /// A reply in the order of requests is queued: it is counted, and the next flush takes it. True if more is held now
+    /// than this shard may hold.
+    fn queue_reply(&mut self, conn: &mut Conn, op: Option<Op>, xid: i32, zxid: Zxid, at_ms: u64) -> bool {
+        let now_ms = self.now.mono_ms;
+        let latency_ms = now_ms - at_ms;
         conn.stats.on_reply(op, xid, zxid.0, now_ms, latency_ms);
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
-        let is_update = Op::from_i32(op).is_some_and(Op::is_for_member);
-        self.stats.on_latency(latency_ms, is_update);
+        self.stats.on_latency(latency_ms, op.is_some_and(Op::is_for_member));
+        self.sends.queue(conn, true);
+        self.sends.held_bytes() > self.settings.output_bytes_max
     }
 
     /// A reply outside the order of requests.
@@ -471,8 +487,7 @@ impl Shard {
         });
         conn.stats.sent += 1;
         self.stats.packets_sent += 1;
-        self.mark_dirty(id, true);
-        self.count_held(id);
+        self.queue_output(id, true);
     }
 
     fn on_auth(&mut self, id: ConnId, header: RequestHeader, body: &[u8]) {

@@ -12,8 +12,8 @@ pub struct ConnStats {
     pub received: u64,
     /// Frames sent.
     pub sent: u64,
-    /// The last operation's four letters.
-    pub last_op: &'static str,
+    /// The last operation; None: there was none, or one without a name.
+    pub last_op: Option<Op>,
     /// Its xid, -1 before the first.
     pub last_cxid: i64,
     /// zxid of the last reply, -1 before the first.
@@ -39,7 +39,7 @@ impl ConnStats {
             established_ms: now.wall_ms,
             received: 0,
             sent: 0,
-            last_op: "NA",
+            last_op: None,
             last_cxid: -1,
             last_zxid: -1,
             last_response_ms: 0,
@@ -58,11 +58,11 @@ impl ConnStats {
     }
 
     /// A reply was made.
-    pub fn on_reply(&mut self, op: i32, xid: i32, zxid: i64, now_ms: u64, latency_ms: u64) {
+    pub fn on_reply(&mut self, op: Option<Op>, xid: i32, zxid: i64, now_ms: u64, latency_ms: u64) {
         if xid >= 0 {
             self.last_cxid = xid as i64;
         }
-        self.last_op = letters(op);
+        self.last_op = op;
         self.last_zxid = zxid;
         self.last_response_ms = now_ms;
         self.last_latency_ms = latency_ms;
@@ -74,9 +74,9 @@ impl ConnStats {
 }
 
 /// The four letters by which `cons` names an operation.
-pub fn letters(op: i32) -> &'static str {
+pub fn letters(op: Option<Op>) -> &'static str {
     use Op::*;
-    match Op::from_i32(op) {
+    match op {
         Some(CreateSession) => "SESS",
         Some(Ping) => "PING",
         Some(Create | Create2 | CreateContainer | CreateTtl) => "CREA",

@@ -43,42 +43,8 @@ pub enum Op {
 impl Op {
     /// The opcode of a number, or None for one that ZooKeeper does not know.
     pub fn from_i32(op: i32) -> Option<Op> {
-        use Op::*;
-        const ALL: [Op; 32] = [
-            Create,
-            Delete,
-            Exists,
-            GetData,
-            SetData,
-            GetAcl,
-            SetAcl,
-            GetChildren,
-            Sync,
-            Ping,
-            GetChildren2,
-            Check,
-            Multi,
-            Create2,
-            Reconfig,
-            CheckWatches,
-            RemoveWatches,
-            CreateContainer,
-            DeleteContainer,
-            CreateTtl,
-            MultiRead,
-            Auth,
-            SetWatches,
-            Sasl,
-            GetEphemerals,
-            GetAllChildrenNumber,
-            SetWatches2,
-            AddWatch,
-            WhoAmI,
-            CreateSession,
-            CloseSession,
-            Error,
-        ];
-        ALL.into_iter().find(|known| *known as i32 == op)
+        let index = i64::from(op) - i64::from(OP_MIN);
+        usize::try_from(index).ok().and_then(|index| OPS.get(index).copied()).flatten()
     }
 
     /// True for what goes through the member (a transaction or `sync`), false for what a shard answers by itself.
@@ -101,6 +67,54 @@ impl Op {
         )
     }
 }
+
+const OP_MIN: i32 = Op::CloseSession as i32;
+const OP_MAX: i32 = Op::WhoAmI as i32;
+/// By number, from the least on.
+static OPS: [Option<Op>; (OP_MAX - OP_MIN + 1) as usize] = {
+    use Op::*;
+    const ALL: [Op; 32] = [
+        Create,
+        Delete,
+        Exists,
+        GetData,
+        SetData,
+        GetAcl,
+        SetAcl,
+        GetChildren,
+        Sync,
+        Ping,
+        GetChildren2,
+        Check,
+        Multi,
+        Create2,
+        Reconfig,
+        CheckWatches,
+        RemoveWatches,
+        CreateContainer,
+        DeleteContainer,
+        CreateTtl,
+        MultiRead,
+        Auth,
+        SetWatches,
+        Sasl,
+        GetEphemerals,
+        GetAllChildrenNumber,
+        SetWatches2,
+        AddWatch,
+        WhoAmI,
+        CreateSession,
+        CloseSession,
+        Error,
+    ];
+    let mut ops = [None; (OP_MAX - OP_MIN + 1) as usize];
+    let mut at = 0;
+    while at < ALL.len() {
+        ops[(ALL[at] as i32 - OP_MIN) as usize] = Some(ALL[at]);
+        at += 1;
+    }
+    ops
+};
 
 /// A failure as the client sees it (`KeeperException.Code`); 0 is OK and not among them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -183,4 +197,18 @@ pub mod flags {
     pub const CONTAINER: i32 = 4;
     pub const TTL: i32 = 5;
     pub const TTL_SEQUENTIAL: i32 = 6;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_its_opcode_or_none() {
+        let known: Vec<i32> = (-200..200).filter(|op| Op::from_i32(*op).is_some()).collect();
+        assert_eq!(known.len(), 32);
+        assert!(known.iter().all(|op| Op::from_i32(*op).is_some_and(|known| known as i32 == *op)));
+        assert_eq!((known[0], known[31]), (-11, 107));
+        assert_eq!((Op::from_i32(i32::MIN), Op::from_i32(i32::MAX), Op::from_i32(0)), (None, None, None));
+    }
 }
