@@ -46,7 +46,7 @@ pub const LARGEST_REPLIES_AT_ONCE: usize = 2;
 pub const EVENT_SHARED_BYTES_MIN: usize = 256;
 /// Pieces that wait for one connection are put together for one send up to so many bytes.
 pub const SEND_GATHER_BYTES_MAX: usize = 64 << 10;
-/// `ringkeeper.identitiesMax`: identities one connection can have proved.
+/// Identities one connection can have proved.
 pub const IDENTITIES_MAX: usize = 256;
 /// Bytes of all of them.
 pub const IDENTITIES_BYTES_MAX: usize = 64 << 10;

@@ -1,7 +1,7 @@
 //! `ringkeeper start`: from the arguments to a configuration to a running server.
 
 use super::{FAILED, WRONG_USAGE};
-use crate::config::{Config, ConfigError, Warning};
+use crate::config::{Config, LoadError, Warning};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -28,13 +28,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let (config, warnings) = match arguments.load(&|name| std::env::var(name).ok()) {
         Ok(loaded) => loaded,
         Err(error) => {
+            // What was noticed before is often the cause.
+            tell(error.warnings());
+            super::logging::flush();
             errln!("ringkeeper: {error}");
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
+    tell(&warnings);
     if arguments.check {
         for (key, value) in config.effective() {
             outln!("{key}={value}");
@@ -61,13 +62,31 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+fn tell(warnings: &[Warning]) {
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+}
+
 /// What is wrong with the arguments or with what they name.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
     #[error("{0}")]
-    Config(#[from] ConfigError),
+    Config(#[from] LoadError),
     #[error("expected a port before the data folder, found \"{0}\"; see ringkeeper start --help")]
     NoPort(String),
+    #[error(
+        "{0} is a port, not a file; expected a data folder behind it: ringkeeper start {0} DATADIR. Without any argument, \
+         ringkeeper start serves on port 2181 of loopback and keeps its data in ./data"
+    )]
+    OnlyPort(u16),
+}
+
+impl StartError {
+    fn warnings(&self) -> &[Warning] {
+        match self {
+            StartError::Config(error) => &error.warnings,
+            StartError::NoPort(_) | StartError::OnlyPort(_) => &[],
+        }
+    }
 }
 
 impl Arguments {
@@ -81,6 +100,11 @@ impl Arguments {
             [file] => (Some(Path::new(file)), &[]),
             target => (None, target),
         };
+        if let Some((file, port)) = file.and_then(|file| Some((file, file.to_str()?.parse().ok()?)))
+            && !file.exists()
+        {
+            return Err(StartError::OnlyPort(port));
+        }
         let mut defines = self.defines();
         if let Some(port) = positional.first() {
             port.parse::<u16>().map_err(|_| StartError::NoPort(port.clone()))?;
@@ -123,5 +147,7 @@ mod tests {
         assert!(error.to_string().contains("expected a port"));
         let error = arguments(&["2182", "/d", "soon"]).load(&|_| None).expect_err("no number");
         assert!(error.to_string().starts_with("command line: tickTime: expected"));
+        let error = arguments(&["2182"]).load(&|_| None).expect_err("no folder");
+        assert!(error.to_string().contains("ringkeeper start 2182 DATADIR"), "{error}");
     }
 }

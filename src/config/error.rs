@@ -74,6 +74,16 @@ pub enum ConfigError {
     },
 }
 
+/// A configuration that cannot be used, with what was noticed before: often the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct LoadError {
+    /// In the order in which they were noticed.
+    pub warnings: Vec<Warning>,
+    /// Why it cannot be used.
+    pub error: ConfigError,
+}
+
 /// Something the operator should know; the server starts all the same.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Warning(pub String);

@@ -29,10 +29,27 @@ pub(super) struct Setting {
 pub(super) struct Unmet {
     /// As in zoo.cfg.
     pub name: &'static str,
-    /// True if the value asks for it.
-    pub asks: fn(&str) -> Parsed<bool>,
+    asks: Asks,
     /// What is missing.
     pub reason: &'static str,
+}
+
+/// Which values ask for it.
+enum Asks {
+    /// This says so, or what was expected.
+    By(fn(&str) -> Parsed<bool>),
+    /// All but these.
+    Unless(&'static [&'static str]),
+}
+
+impl Unmet {
+    /// True if the value asks for it; an `Err` says what was expected.
+    pub fn asks(&self, value: &str) -> Parsed<bool> {
+        match self.asks {
+            Asks::By(judge) => judge(value),
+            Asks::Unless(what_is) => Ok(!what_is.iter().any(|known| known.eq_ignore_ascii_case(value))),
+        }
+    }
 }
 
 impl Setting {
@@ -76,10 +93,18 @@ fn names() -> impl Iterator<Item = &'static str> {
 
 /// The known key that is spelt most alike, if it is alike enough to be meant.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let known = names().filter(|known| !known.ends_with('*'));
+    most_alike(name, names().filter(|known| !known.ends_with('*')), 1)
+}
+
+/// Of the known names the one that needs the fewest changes, but not more than `changes` and one for five characters.
+pub(super) fn most_alike(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+    changes: usize,
+) -> Option<&'static str> {
     let wanted = name.to_ascii_lowercase();
     let rated = known.map(|known| (distance(&wanted, &known.to_ascii_lowercase()), known));
-    rated.min().filter(|(distance, known)| *distance <= 1 + known.len() / 5).map(|(_, known)| known)
+    rated.min().filter(|(distance, known)| *distance <= changes + known.len() / 5).map(|(_, known)| known)
 }
 
 /// Insertions, removals and exchanges of characters between the two.
@@ -267,33 +292,78 @@ static SETTINGS: &[Setting] = &[
 
 static REFUSED: &[Unmet] = &[Unmet {
     name: "sessionRequireClientSASLAuth",
-    asks: value::boolean,
+    asks: Asks::By(value::boolean),
     reason: "SASL, which sessionRequireClientSASLAuth demands of clients, is not supported yet by this version",
 }];
 
 static IDLE: &[Unmet] = &[
     Unmet {
         name: "txnLogSizeLimitInKb",
-        asks: |text| value::integer(text, -LONG, LONG).map(|size: i64| size > 0),
+        asks: Asks::By(|text| value::integer(text, -LONG, LONG).map(|size: i64| size > 0)),
         reason: "the log has a format of its own, with segments of the size of preAllocSize",
     },
     Unmet {
         name: "throttled_op_wait_time",
-        asks: |text| value::integer(text, -INT, INT).map(|wait_ms: i64| wait_ms > 0),
+        asks: Asks::By(|text| value::integer(text, -INT, INT).map(|wait_ms: i64| wait_ms > 0)),
         reason: NOT_IN_THIS_VERSION,
     },
     Unmet {
         name: "largeRequestThreshold",
-        asks: |text| value::integer(text, -1, INT).map(|bytes: i64| bytes > 0),
+        asks: Asks::By(|text| value::integer(text, -1, INT).map(|bytes: i64| bytes > 0)),
         reason: NOT_IN_THIS_VERSION,
     },
     Unmet {
         name: "largeRequestMaxBytes",
-        asks: |text| value::integer(text, 1, INT).map(|_: i64| true),
+        asks: Asks::By(|text| value::integer(text, 1, INT).map(|_: i64| true)),
         reason: NOT_IN_THIS_VERSION,
     },
-    Unmet { name: "audit.enable", asks: value::boolean, reason: NOT_IN_THIS_VERSION },
+    Unmet { name: "audit.enable", asks: Asks::By(value::boolean), reason: NOT_IN_THIS_VERSION },
+    unless("admin.enableServer", &["false"], NO_ADMIN),
+    unless("quorum.auth.enableSasl", &["false"], NO_ENSEMBLE),
+    unless("quorum.auth.learnerRequireSasl", &["false"], NO_ENSEMBLE),
+    unless("quorum.auth.serverRequireSasl", &["false"], NO_ENSEMBLE),
+    unless("multiAddress.enabled", &["false"], NO_ENSEMBLE),
+    unless("sslQuorum", &["false"], NO_ENSEMBLE),
+    unless("portUnification", &["false"], NO_ENSEMBLE),
+    unless("sslQuorumReloadCertFiles", &["false"], NO_ENSEMBLE),
+    unless("quorumListenOnAllIPs", &["false"], NO_ENSEMBLE),
+    unless("leaderServes", &["yes"], NO_ENSEMBLE),
+    unless("peerType", &["participant"], NO_ENSEMBLE),
+    unless("electionAlg", &["3"], NO_ENSEMBLE),
+    unless("syncEnabled", &["true"], NO_ENSEMBLE),
+    unless("tcpKeepAlive", &["false"], NO_ENSEMBLE),
+    unless("localSessionsEnabled", &["false"], NO_LOCAL_SESSIONS),
+    unless("localSessionsUpgradingEnabled", &["false"], NO_LOCAL_SESSIONS),
+    unless("jvm.pause.monitor", &["false"], NO_JVM),
+    unless("client.portUnification", &["false"], NO_TLS_UNIFIED),
+    unless("client.certReload", &["false"], NO_TLS),
+    unless("fips-mode", &["false"], NO_TLS),
+    unless("allowSaslFailedClients", &["false"], NO_SASL),
+    unless("netty.advancedFlowControl.enabled", &["false"], OTHER_DESIGN),
+    unless("datadir.autocreate", &["true"], OTHER_DESIGN),
+    unless("db.autocreate", &["true"], OTHER_DESIGN),
+    unless("request_throttle_max_requests", &["0"], ALWAYS_BOUNDED),
+    unless("connection_throttle_tokens", &["0"], ALWAYS_BOUNDED),
+    unless("clientTcpKeepAlive", &["false"], NOT_IN_THIS_VERSION),
+    unless("enableEagerACLCheck", &["false"], NOT_IN_THIS_VERSION),
+    unless("IPAuthenticationProvider.usexforwardedfor", &["false"], NOT_IN_THIS_VERSION),
+    unless("metricsProvider.className", &["org.apache.zookeeper.metrics.impl.DefaultMetricsProvider", "org.apache.zookeeper.metrics.impl.NullMetricsProvider"], NOT_IN_THIS_VERSION),
 ];
+
+/// Families whose settings ask for nothing where the switch is false.
+pub(super) static SWITCHES: &[(&str, &str)] = &[
+    ("admin.", "admin.enableServer"),
+    ("quorum.auth.", "quorum.auth.enableSasl"),
+    ("audit.", "audit.enable"),
+    ("multiAddress.", "multiAddress.enabled"),
+    ("ssl.quorum.", "sslQuorum"),
+    ("jvm.pause.", "jvm.pause.monitor"),
+];
+
+/// A key with values that ask for what is here anyway, in any case of letters; any other asks for more.
+const fn unless(name: &'static str, what_is: &'static [&'static str], reason: &'static str) -> Unmet {
+    Unmet { name, asks: Asks::Unless(what_is), reason }
+}
 
 const NO_ENSEMBLE: &str = "concerns ensembles, which this version does not support yet";
 const NO_JVM: &str = "concerns the Java virtual machine or its logging";
@@ -306,6 +376,9 @@ const NO_LOCAL_SESSIONS: &str = "every session of a standalone server is a globa
 const NO_ADMIN: &str = "there is no HTTP admin server; use the four-letter words";
 const NOT_IN_THIS_VERSION: &str = "not written yet in this version";
 const ALWAYS_BOUNDED: &str = "overload is bounded by other means: sockets are not read while queues are full";
+const NO_AUTH_SCHEME: &str = "ZooKeeper 3.9 does not read it either: IT LETS IN ANYBODY; what demands a scheme of clients is \
+     enforce.auth.enabled with enforce.auth.schemes";
+const NOT_IN_APACHE: &str = "ZooKeeper 3.9 does not read it either";
 const CLIENT_SIDE: &str = "is a setting of clients";
 
 static NO_EFFECT: &[(&[&str], &str)] = &[
@@ -313,17 +386,9 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
         &[
             "observerMasterPort",
             "connectToLearnerMasterLimit",
-            "electionAlg",
-            "peerType",
-            "syncEnabled",
             "observer.syncEnabled",
             "oraclePath",
-            "quorumListenOnAllIPs",
-            "sslQuorum",
-            "portUnification",
-            "sslQuorumReloadCertFiles",
             "quorum.auth.*",
-            "quorum.auth.enableSasl",
             "quorum.cnxn.threads.size",
             "multiAddress.*",
             "group.*",
@@ -331,7 +396,6 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "commitLogCount",
             "snapshotSizeFactor",
             "forceSnapshotSync",
-            "leaderServes",
             "leader.*",
             "follower.*",
             "learner.*",
@@ -343,14 +407,12 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "quorumCnxnTimeoutMs",
             "electionPortBindRetry",
             "fastleader.*",
-            "tcpKeepAlive",
             "messageTracker.*",
             "test.allowDiscontinuousProposals",
             "testingonly.initialZxid",
         ],
         NO_ENSEMBLE,
     ),
-    (&["localSessionsEnabled", "localSessionsUpgradingEnabled"], NO_LOCAL_SESSIONS),
     (
         &[
             "jvm.pause.*",
@@ -360,19 +422,18 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "root.logger",
             "console.threshold",
             "tracelog.*",
+            "traceFile",
+            "requestTraceFile",
             "logback.*",
         ],
         NO_JVM,
     ),
     (&["secureClientPort", "secureClientPortAddress"], NO_TLS_PORT),
-    (&["client.portUnification"], NO_TLS_UNIFIED),
     (
         &[
             "ssl.*",
-            "client.certReload",
             "netty.server.outstandingHandshake.limit",
             "netty.server.earlyDropSecureConnectionHandshakes",
-            "fips-mode",
             "X509AuthenticationProvider.*",
         ],
         NO_TLS,
@@ -386,13 +447,13 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "superUser",
             "superUser.*",
             "letAnySaslUserDoX",
-            "allowSaslFailedClients",
             "kerberos.*",
             "security.auth_to_local",
             "requireKerberosConfig",
             "kinit",
             "server.realm",
             "server.principal",
+            "jaasLoginRenew",
         ],
         NO_SASL,
     ),
@@ -408,7 +469,6 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "nio.shutdownTimeout",
             "intBufferStartingSizeBytes",
             "serverCnxnFactory",
-            "netty.advancedFlowControl.enabled",
             "maxResponseCacheSize",
             "maxGetChildrenResponseCacheSize",
             "commitProcessor.*",
@@ -418,14 +478,11 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
             "watcherCleanIntervalInSeconds",
             "maxInProcessingDeadWatchers",
             "bitHashCacheSize",
-            "datadir.autocreate",
-            "db.autocreate",
         ],
         OTHER_DESIGN,
     ),
     (
         &[
-            "request_throttle_max_requests",
             "request_throttle_stall_time",
             "request_throttle_drop_stale",
             "request_stale_connection_check",
@@ -438,16 +495,14 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
     (
         &[
             "metricsProvider.*",
-            "metricsProvider.className",
-            "clientTcpKeepAlive",
-            "enableEagerACLCheck",
-            "IPAuthenticationProvider.usexforwardedfor",
             "audit.impl.class",
             "pathStats.*",
         ],
         NOT_IN_THIS_VERSION,
     ),
-    (&["admin.*", "admin.enableServer", "admin.serverPort"], NO_ADMIN),
+    (&["requireClientAuthScheme"], NO_AUTH_SCHEME),
+    (&["serverCnxnSocket"], NOT_IN_APACHE),
+    (&["admin.*", "admin.serverPort"], NO_ADMIN),
     (
         &[
             "request.timeout",

@@ -3,7 +3,7 @@
 use super::error::{ConfigError, Place, Warning};
 use super::keys::{self, Meaning, Unmet};
 use super::servers;
-use super::{Config, flags, value};
+use super::{Config, advice, flags, value};
 use crate::wire::properties;
 use crate::wire::servers::ServerLine;
 use std::collections::BTreeMap;
@@ -11,38 +11,40 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 /// One setting that somebody made.
-struct Made {
-    place: Place,
+pub(super) struct Made {
+    pub(super) place: Place,
     /// As written, for messages.
-    written: String,
-    value: String,
+    pub(super) written: String,
+    pub(super) value: String,
 }
 
-type Settings = BTreeMap<String, Made>;
+/// By the key as in zoo.cfg.
+pub(super) type Settings = BTreeMap<String, Made>;
 
 pub(super) fn load(
     path: Option<&Path>,
     defines: &[(String, String)],
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Config, Vec<Warning>), ConfigError> {
-    let mut warnings = Vec::new();
-    let mut settings = from_flags(defines, env, &mut warnings);
+    warnings: &mut Vec<Warning>,
+) -> Result<Config, ConfigError> {
+    let mut settings = from_flags(defines, env, warnings);
     if let Some(path) = path {
-        for (key, made) in from_file(path, &mut warnings)? {
-            add_from_file(&mut settings, key, made, &mut warnings);
+        for (key, made) in from_file(path, warnings)? {
+            add_from_file(&mut settings, key, made, warnings);
         }
     }
     let mut config = Config { file: path.map(Path::to_path_buf), ..Config::default() };
     let mut lines = take_server_lines(&mut settings)?;
-    apply(&mut config, &settings, &mut warnings)?;
+    apply(&mut config, &settings, warnings)?;
+    advice::give(&settings, warnings);
     if let Some(file) = &config.dynamic_file {
         if let Some((_, made)) = lines.first() {
             return Err(refused(made, format!("{} beside dynamicConfigFile", made.written), MOVE_LINES));
         }
-        lines = from_dynamic_file(file)?;
+        lines = from_dynamic_file(file, warnings)?;
     }
-    finish(&mut config, &settings, lines, &mut warnings)?;
-    Ok((config, warnings))
+    finish(&mut config, &settings, lines, warnings)?;
+    Ok(config)
 }
 
 const MOVE_LINES: &str = "Put it into the dynamic configuration file, or remove dynamicConfigFile";
@@ -61,8 +63,10 @@ fn from_flags(
             flags.defines.into_iter().partition(|(name, _)| is_ours(name));
         let ignored = flags.others.len() + foreign.len();
         if ignored > 0 {
-            warnings
-                .push(Warning(format!("{place}: {ignored} flags for the Java virtual machine are ignored")));
+            let flags = if ignored == 1 { "1 flag" } else { &format!("{ignored} flags") };
+            let are = if ignored == 1 { "is" } else { "are" };
+            let text = format!("{place}: {flags} for the Java virtual machine {are} ignored");
+            warnings.push(Warning(text));
         }
         for (name, value) in known {
             add_define(&mut settings, place.clone(), &name, &value);
@@ -87,7 +91,7 @@ fn add_define(settings: &mut Settings, place: Place, name: &str, value: &str) {
 
 fn from_file(path: &Path, warnings: &mut Vec<Warning>) -> Result<Settings, ConfigError> {
     let mut settings = Settings::new();
-    for entry in read_properties(path)? {
+    for entry in read_properties(path, warnings)? {
         let place = Place::File { path: path.to_path_buf(), line: entry.line };
         // A full property name in the file would become zookeeper.zookeeper.x and do nothing; what is meant is clear.
         let key = entry.key.strip_prefix("zookeeper.").unwrap_or(&entry.key).to_string();
@@ -103,10 +107,10 @@ fn from_file(path: &Path, warnings: &mut Vec<Warning>) -> Result<Settings, Confi
     Ok(settings)
 }
 
-fn read_properties(path: &Path) -> Result<Vec<properties::Entry>, ConfigError> {
+fn read_properties(path: &Path, warnings: &mut Vec<Warning>) -> Result<Vec<properties::Entry>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_path_buf(), source };
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    properties::parse(&bytes).map_err(|bad| ConfigError::Malformed {
+    properties::parse(advice::without_mark(path, &bytes, warnings)?).map_err(|bad| ConfigError::Malformed {
         place: Place::File { path: path.to_path_buf(), line: bad.line },
         key: "escape".into(),
         expected: "\\u and four hexadecimal digits".into(),
@@ -153,9 +157,12 @@ fn server_line(name: &str, made: &Made) -> Result<ServerLine, ConfigError> {
     ServerLine::parse(number, &made.value).map_err(|expected| malformed(made, expected))
 }
 
-fn from_dynamic_file(path: &Path) -> Result<Vec<(ServerLine, Made)>, ConfigError> {
+fn from_dynamic_file(
+    path: &Path,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<(ServerLine, Made)>, ConfigError> {
     let mut lines = Vec::new();
-    for entry in read_properties(path)? {
+    for entry in read_properties(path, warnings)? {
         let place = Place::File { path: path.to_path_buf(), line: entry.line };
         let made = Made { place, written: entry.key, value: entry.value };
         if made.written.starts_with("server.") {
@@ -183,17 +190,21 @@ fn apply(config: &mut Config, settings: &Settings, warnings: &mut Vec<Warning>) 
                 }
             }
             Some(Meaning::Idle(unmet)) => {
-                if asks(unmet, made)? {
+                if asks(unmet, made)? && !is_switched_off(key, settings) {
                     idle.push((unmet.reason, told));
                 }
             }
-            Some(Meaning::NoEffect(reason)) => idle.push((reason, told)),
+            Some(Meaning::NoEffect(reason)) if !is_switched_off(key, settings) => idle.push((reason, told)),
+            Some(Meaning::NoEffect(_)) => {}
             None => warnings.push(unknown(key, made)),
         }
     }
     if !idle.is_empty() {
         idle.sort();
-        let mut text = format!("{} settings have no effect here:", idle.len());
+        let mut text = match idle.len() {
+            1 => "1 setting has no effect here:".to_string(),
+            several => format!("{several} settings have no effect here:"),
+        };
         for group in idle.chunk_by(|a, b| a.0 == b.0) {
             let names: Vec<&str> = group.iter().map(|(_, told)| told.as_str()).collect();
             text.push_str(&format!("\n  {}: {}", names.join(", "), group[0].0));
@@ -203,8 +214,15 @@ fn apply(config: &mut Config, settings: &Settings, warnings: &mut Vec<Warning>) 
     Ok(())
 }
 
+/// The settings of what is switched off ask for nothing.
+fn is_switched_off(key: &str, settings: &Settings) -> bool {
+    let switch = keys::SWITCHES.iter().find(|(family, _)| key.starts_with(family));
+    let made = switch.filter(|(_, switch)| *switch != key).and_then(|(_, switch)| settings.get(*switch));
+    made.is_some_and(|made| made.value.eq_ignore_ascii_case("false"))
+}
+
 fn asks(unmet: &Unmet, made: &Made) -> Result<bool, ConfigError> {
-    (unmet.asks)(&made.value).map_err(|expected| malformed(made, expected))
+    unmet.asks(&made.value).map_err(|expected| malformed(made, expected))
 }
 
 const UNPROTECTED: &str = "Starting without it would leave open what you want protected. Remove the setting if that is \
@@ -229,7 +247,7 @@ fn finish(
     let static_address = static_client_address(config, settings)?;
     set_session_timeouts(config, settings)?;
     check_ensemble(config, settings, &lines)?;
-    config.server.client_address = client_address(config, static_address, &lines, warnings)?;
+    config.server.client_address = client_address(config, settings, static_address, &lines, warnings)?;
     check_auth(config, settings)?;
     let kept = &mut config.server.member.snapshots_kept;
     if *kept < SNAPSHOTS_KEPT_MIN {
@@ -246,7 +264,7 @@ fn finish(
 }
 
 const SNAPSHOTS_KEPT_MIN: usize = 3;
-const WHITELIST: &str = "4lw.commands.whitelist";
+pub(super) const WHITELIST: &str = "4lw.commands.whitelist";
 
 fn check_folders(config: &Config, settings: &Settings) -> Result<(), ConfigError> {
     match &config.file {
@@ -328,6 +346,7 @@ const RUN_ALONE: &str =
 /// The address of the single server line counts if that line is meant for this server.
 fn client_address(
     config: &Config,
+    settings: &Settings,
     fixed: Option<SocketAddr>,
     lines: &[(ServerLine, Made)],
     warnings: &mut Vec<Warning>,
@@ -348,13 +367,27 @@ fn client_address(
     }
     match (fixed, &config.file) {
         (Some(fixed), _) => Ok(fixed),
-        (None, Some(path)) => Err(ConfigError::Missing {
-            path: path.clone(),
-            key: "clientPort",
-            way_out: "Clients could not connect. Name the port, for example clientPort=2181".into(),
-        }),
+        (None, Some(path)) => Err(no_client_port(path, settings, lines)),
         (None, None) => unreachable!("without a file there is always an address"),
     }
+}
+
+/// Why nobody could connect. Who wants TLS only is not told to open a plain port.
+fn no_client_port(path: &Path, settings: &Settings, lines: &[(ServerLine, Made)]) -> ConfigError {
+    if let Some(secure) = settings.get("secureClientPort") {
+        let what = "only a port for TLS is set, and this version has no TLS: nobody could connect".to_string();
+        return refused(secure, what, "Stay with Apache ZooKeeper for this server until there is TLS here");
+    }
+    let of_another = lines.iter().find(|(line, _)| line.client.is_some());
+    let way_out = match of_another {
+        Some((line, made)) => format!(
+            "The line server.{} ({}) names one, but for another server than this one's file myid says. Mend myid, or name \
+             the port, for example clientPort=2181",
+            line.id.0, made.place
+        ),
+        None => "Clients could not connect. Name the port, for example clientPort=2181".into(),
+    };
+    ConfigError::Missing { path: path.to_path_buf(), key: "clientPort", way_out }
 }
 
 /// False if `myid` says that this server is another one.

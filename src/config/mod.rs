@@ -14,6 +14,7 @@
 // Reads files.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod advice;
 mod error;
 mod flags;
 mod keys;
@@ -24,7 +25,7 @@ mod tests;
 mod value;
 
 pub use crate::wire::servers::{PeerAddress, ServerLine};
-pub use error::{ConfigError, Place, Warning};
+pub use error::{ConfigError, LoadError, Place, Warning};
 
 use crate::server::ServerOptions;
 use std::path::{Path, PathBuf};
@@ -57,8 +58,12 @@ impl Config {
         path: Option<&Path>,
         defines: &[(String, String)],
         env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(Config, Vec<Warning>), ConfigError> {
-        load::load(path, defines, env)
+    ) -> Result<(Config, Vec<Warning>), LoadError> {
+        let mut warnings = Vec::new();
+        match load::load(path, defines, env, &mut warnings) {
+            Ok(config) => Ok((config, warnings)),
+            Err(error) => Err(LoadError { warnings, error }),
+        }
     }
 
     /// Every honoured key with the value that counts, in the form of a configuration file.

@@ -18,7 +18,8 @@ pub(super) enum First {
     Bad,
 }
 
-const WORDS: [&str; 18] = [
+/// Every four-letter word there is.
+pub const WORDS: [&str; 18] = [
     "conf", "cons", "crst", "dirs", "dump", "envi", "gtmk", "hash", "isro", "mntr", "ruok", "srst", "srvr",
     "stat", "stmk", "wchc", "wchp", "wchs",
 ];

@@ -24,6 +24,8 @@ mod stats;
 mod tests;
 pub mod watches;
 
+pub use handshake::WORDS as FOUR_LETTER_WORDS;
+
 use crate::ids::{ConnId, Now, SessionId, ShardId};
 use crate::limits;
 use crate::mesh::{Common, ShardPart, ToMember, ToShard};

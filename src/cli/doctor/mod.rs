@@ -92,8 +92,12 @@ impl Arguments {
         }
         let env = |name: &str| std::env::var(name).ok();
         let loaded = Config::load(self.config.as_deref(), &self.defines, &env);
-        let (config, warnings) = loaded.map_err(|error| error.to_string())?;
+        let (loaded, warnings) = match loaded {
+            Ok((config, warnings)) => (Ok(config), warnings),
+            Err(failed) => (Err(failed.error.to_string()), failed.warnings),
+        };
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let config = loaded?;
         Ok(gather::gather(&config.server))
     }
 }
