@@ -172,4 +172,7 @@ fn a_port_in_use_is_told_before_anything_is_read() {
     assert_eq!(server.wait(), 1);
     let log = server.log()[told..].to_owned();
     assert!(log.contains("in use") && !log.contains("reading "), "{log}");
+    // At once, and by whom; nobody waits for a process that will not go.
+    let own = format!("the port is in use by process {} (", std::process::id());
+    assert!(log.contains(&own) && !log.contains("trying again"), "{log}");
 }

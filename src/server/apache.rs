@@ -9,6 +9,7 @@
 
 use super::ServerOptions;
 use super::snapshots::{self, Files, Snapshot};
+use super::teller::Told;
 use crate::ids::{SessionId, Zxid};
 use crate::log::apache::{ApacheEntry, ApacheLogError, files_from, follows, visit_entries};
 use crate::member::follow_session;
@@ -155,6 +156,7 @@ impl<'a> Source<'a> {
         let (whole, torn): (Vec<_>, Vec<_>) = snapshots.iter().rev().partition(|(_, path)| is_whole(path));
         warnings.extend(torn.iter().map(|(_, path)| format!("{} is not complete", path.display())));
         for (zxid, path) in whole.iter().take(SNAPSHOTS_TRIED_MAX) {
+            tracing::info!("reading the snapshot {}", path.display());
             match snapshots::read(path, &self.settings, &self.image) {
                 Ok(image) => return Ok(Replay::new(self, (*zxid, path), image, warnings)),
                 Err(error) => warnings.push(format!("{} cannot be used ({error})", path.display())),
@@ -297,11 +299,11 @@ impl Replay {
     fn logs(&mut self, logs: &Files, source: &Source<'_>) -> Result<(), String> {
         let names: Vec<Zxid> = logs.iter().map(|(zxid, _)| *zxid).collect();
         let chosen = files_from(&names, Zxid(self.from.0.saturating_add(1)));
-        for name in chosen {
+        for (at, name) in chosen.iter().enumerate() {
             let path =
                 logs.iter().find(|(zxid, _)| zxid == name).map(|(_, path)| path).expect("chosen from them");
             let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            let (bytes, mut file) =
+            let (bytes, file) =
                 opened.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             if bytes == 0 && Some(name) != chosen.last() {
                 let empty = Refused::damage(0, "the file is empty, but later logs are there".into());
@@ -312,12 +314,14 @@ impl Replay {
                 self.restored.warnings.push(format!("{}: {what}", path.display()));
                 continue;
             }
+            tracing::info!("reading {}, {} of {} of the logs", path.display(), at + 1, chosen.len());
+            let mut file = Told::new(file, path.display().to_string(), bytes);
             self.log(path, &mut file, source.image.field_bytes_max).map_err(|refused| refused.named(path))?;
         }
         Ok(())
     }
 
-    fn log(&mut self, path: &Path, file: &mut File, entry_bytes_max: usize) -> Result<(), Refused> {
+    fn log(&mut self, path: &Path, file: &mut dyn Read, entry_bytes_max: usize) -> Result<(), Refused> {
         visit_entries(file, entry_bytes_max, &mut |entry| {
             // Equal zxids occur in Apache's logs and both count, so only what the snapshot surely has is skipped.
             if entry.zxid <= self.from {

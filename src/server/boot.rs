@@ -4,12 +4,13 @@
 use super::ServerOptions;
 use super::apache::Source;
 use super::snapshots::{self, Files};
+use super::teller::Teller;
 use crate::ids::{SegmentId, SessionId};
 use crate::io::disk::{AtomicFile, sync_folder};
 use crate::log::SegmentSource;
 use crate::log::apache::zxid_in_name;
 use crate::log::files::{LogFile, log_file, spare_name, sweep};
-use crate::member::{OnMismatch, Progress, RecoveredState, RestoreSource, Restored, SnapshotFile, restore};
+use crate::member::{OnMismatch, RecoveredState, RestoreSource, Restored, SnapshotFile, restore};
 use crate::tree::image::{Compression, Image, ImageOptions};
 use crate::tree::{StoreSettings, Tree};
 use std::collections::BTreeMap;
@@ -17,7 +18,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 pub use crate::log::files::segment_name;
 
@@ -133,31 +133,6 @@ fn booted(mut restored: Restored, options: &ServerOptions, folders: &Folders, dr
         warnings: std::mem::take(&mut restored.warnings),
         spares: Vec::new(),
         state: restored.into_state(log),
-    }
-}
-
-/// Says what is being read: a start that takes long is not taken for one that hangs.
-struct Teller {
-    told: Instant,
-}
-
-impl Teller {
-    fn new() -> Teller {
-        Teller { told: Instant::now() }
-    }
-
-    fn tell(&mut self, progress: Progress<'_>) {
-        match progress {
-            Progress::Snapshot { name } => tracing::info!("reading the snapshot {name}"),
-            Progress::Segment { name, number, of } => {
-                tracing::info!("reading {name}, {number} of {of} of the log")
-            }
-            Progress::Txns { count, last_zxid } if self.told.elapsed() >= Duration::from_secs(1) => {
-                tracing::info!("{count} transaction(s) of the log applied, zxid {last_zxid}");
-            }
-            Progress::Txns { .. } => return,
-        }
-        self.told = Instant::now();
     }
 }
 

@@ -16,6 +16,7 @@ pub mod layout;
 mod options;
 mod scribe;
 mod snapshots;
+mod teller;
 pub mod texts;
 mod words;
 
@@ -48,6 +49,11 @@ pub fn run(mut options: ServerOptions, on_hang_up: &dyn Fn()) -> Result<(), Stri
     crate::io::process::avoid_huge_pages();
     let open_files = crate::io::process::raise_open_files();
     let layout = options.layout();
+    tracing::info!(
+        "Ringkeeper {} on Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        crate::io::process::kernel_release()
+    );
     let folders = boot::Folders::prepare(&options)?;
     let _locks = lock(&options)?;
     let listeners = vec![bind_for_clients(&options)?];
@@ -208,34 +214,51 @@ struct CorePlan {
 
 /// A machine without IPv6 has no address that stands for both families.
 fn bind_for_clients(options: &ServerOptions) -> Result<TcpListener, String> {
-    let (address, backlog) = (options.client_address, options.backlog());
-    let bound = bind(address, backlog);
-    match address.ip() == Ipv6Addr::UNSPECIFIED {
-        true => bound.or_else(|error| {
-            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), backlog).map_err(|_| error)
-        }),
-        false => bound,
+    let (mut address, backlog) = (options.client_address, options.backlog());
+    let mut bound = bind(address, backlog);
+    if matches!(&bound, Err(NotBound::Impossible(_))) && address.ip() == Ipv6Addr::UNSPECIFIED {
+        address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+        bound = bind(address, backlog);
     }
+    bound.map_err(|error| match error {
+        NotBound::InUse(holder) => format!(
+            "cannot listen on {address}: the port is in use{holder}. Stop what uses it, or name another clientPort"
+        ),
+        NotBound::Impossible(error) => format!("cannot listen on {address}: {error}"),
+    })
 }
 
-/// A predecessor's socket may live on for a moment, so an address in use is tried again for a bounded time.
-fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, String> {
+enum NotBound {
+    /// By whom, if that is known.
+    InUse(String),
+    Impossible(std::io::Error),
+}
+
+/// A socket of a server that was killed may live on for a moment, until the kernel has cleared its ring away: only an
+/// address that nobody has is tried again, for a bounded time.
+fn bind(address: SocketAddr, backlog: i32) -> Result<TcpListener, NotBound> {
     let deadline = Instant::now() + BIND_FOR;
     let mut is_told = false;
     loop {
         match try_bind(address, backlog) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < deadline => {
-                if !std::mem::replace(&mut is_told, true) {
-                    tracing::warn!("{address} is in use; trying again for {} s", BIND_FOR.as_secs());
-                }
-                std::thread::park_timeout(Duration::from_millis(20));
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+                return Err(NotBound::Impossible(error));
             }
-            result => return result.map_err(|error| format!("cannot listen on {address}: {error}")),
+            Err(_) => match holders::of_address(address) {
+                Some(holder) => return Err(NotBound::InUse(format!(" by {holder}"))),
+                None if Instant::now() >= deadline => return Err(NotBound::InUse(String::new())),
+                None => {}
+            },
         }
+        if !std::mem::replace(&mut is_told, true) {
+            let seconds = BIND_FOR.as_secs();
+            tracing::warn!("{address} is in use by no process seen here; trying again for {seconds} s");
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
-/// A socket of a server that has just ended may live on for a moment.
 const BIND_FOR: Duration = Duration::from_secs(2);
 
 fn try_bind(address: SocketAddr, backlog: i32) -> std::io::Result<TcpListener> {
@@ -282,11 +305,6 @@ fn print_banner(
     took: Duration,
     open_files: u64,
 ) {
-    tracing::info!(
-        "Ringkeeper {} on Linux {}",
-        env!("CARGO_PKG_VERSION"),
-        crate::io::process::kernel_release()
-    );
     tracing::info!("recovered {} in {} ms", booted.summary(), took.as_millis());
     tracing::info!(
         "log in {}: {}, {:?}, {} us per durable write",

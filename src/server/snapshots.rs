@@ -1,6 +1,7 @@
 //! Snapshot files, ours and Apache's: found by name, read whole, written under another name until they are durable.
 //! The extension says how one is packed.
 
+use super::teller::Told;
 use crate::ids::{SessionId, Zxid};
 use crate::io::disk::AtomicFile;
 use crate::log::apache::zxid_in_name;
@@ -49,6 +50,8 @@ pub fn read(path: &Path, settings: &StoreSettings, options: &ImageOptions) -> Re
 
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     let file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    let file = Told::new(file, path.display().to_string(), bytes);
     Ok(match path.extension().and_then(|extension| extension.to_str()) {
         Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
         Some("snappy") => Box::new(snappy::Decoder::new(file)),
