@@ -29,7 +29,8 @@ fn the_cause_stands_before_the_error_it_leads_to() {
     for check in [vec![], vec!["--check"]] {
         let output = start(&[vec![config.to_str().unwrap()], check].concat());
         let told = text(&output.stderr);
-        let cause = told.find("myid says \"7\", so the line server.1 is for another server").expect("a cause");
+        let cause =
+            told.find("myid says \"7\", so the line server.1 is for another server").expect("a cause");
         let error = told.find("clientPort is not set").expect("an error");
         assert!(cause < error, "{told}");
         assert_eq!(output.status.code(), Some(2));

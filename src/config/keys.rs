@@ -347,7 +347,14 @@ static IDLE: &[Unmet] = &[
     unless("clientTcpKeepAlive", &["false"], NOT_IN_THIS_VERSION),
     unless("enableEagerACLCheck", &["false"], NOT_IN_THIS_VERSION),
     unless("IPAuthenticationProvider.usexforwardedfor", &["false"], NOT_IN_THIS_VERSION),
-    unless("metricsProvider.className", &["org.apache.zookeeper.metrics.impl.DefaultMetricsProvider", "org.apache.zookeeper.metrics.impl.NullMetricsProvider"], NOT_IN_THIS_VERSION),
+    unless(
+        "metricsProvider.className",
+        &[
+            "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
+            "org.apache.zookeeper.metrics.impl.NullMetricsProvider",
+        ],
+        NOT_IN_THIS_VERSION,
+    ),
 ];
 
 /// Families whose settings ask for nothing where the switch is false.
@@ -492,14 +499,7 @@ static NO_EFFECT: &[(&[&str], &str)] = &[
         ],
         ALWAYS_BOUNDED,
     ),
-    (
-        &[
-            "metricsProvider.*",
-            "audit.impl.class",
-            "pathStats.*",
-        ],
-        NOT_IN_THIS_VERSION,
-    ),
+    (&["metricsProvider.*", "audit.impl.class", "pathStats.*"], NOT_IN_THIS_VERSION),
     (&["requireClientAuthScheme"], NO_AUTH_SCHEME),
     (&["serverCnxnSocket"], NOT_IN_APACHE),
     (&["admin.*", "admin.serverPort"], NO_ADMIN),

@@ -375,7 +375,8 @@ fn client_address(
 /// Why nobody could connect. Who wants TLS only is not told to open a plain port.
 fn no_client_port(path: &Path, settings: &Settings, lines: &[(ServerLine, Made)]) -> ConfigError {
     if let Some(secure) = settings.get("secureClientPort") {
-        let what = "only a port for TLS is set, and this version has no TLS: nobody could connect".to_string();
+        let what =
+            "only a port for TLS is set, and this version has no TLS: nobody could connect".to_string();
         return refused(secure, what, "Stay with Apache ZooKeeper for this server until there is TLS here");
     }
     let of_another = lines.iter().find(|(line, _)| line.client.is_some());

@@ -303,8 +303,7 @@ impl Replay {
             let path =
                 logs.iter().find(|(zxid, _)| zxid == name).map(|(_, path)| path).expect("chosen from them");
             let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            let (bytes, file) =
-                opened.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let (bytes, file) = opened.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             if bytes == 0 && Some(name) != chosen.last() {
                 let empty = Refused::damage(0, "the file is empty, but later logs are there".into());
                 return Err(empty.named(path));

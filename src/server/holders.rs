@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn sockets_as_the_kernel_lists_them() {
-        let line = "   0: 0100007F:0885 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000   0 1658 1 0";
+        let line =
+            "   0: 0100007F:0885 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000   0 1658 1 0";
         let socket = Socket::parse(line).expect("a socket");
         let local = SocketAddr::from(([127, 0, 0, 1], 2181));
         assert_eq!(socket, Socket { local, waits_for_time: false, uid: 1000, inode: 1658 });
