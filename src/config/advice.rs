@@ -10,7 +10,7 @@ use std::path::{Path, absolute};
 pub(super) fn give(settings: &Settings, warnings: &mut Vec<Warning>) {
     for key in ["dataDir", "dataLogDir", "dynamicConfigFile"] {
         let made = settings.get(key);
-        warnings.extend(made.and_then(|made| folder(made)).map(Warning));
+        warnings.extend(made.and_then(folder).map(Warning));
     }
     if let Some(made) = settings.get(WHITELIST) {
         warnings.extend(unknown_words(made).map(Warning));

@@ -81,7 +81,7 @@ pub struct LoadError {
     /// In the order in which they were noticed.
     pub warnings: Vec<Warning>,
     /// Why it cannot be used.
-    pub error: ConfigError,
+    pub error: Box<ConfigError>,
 }
 
 /// Something the operator should know; the server starts all the same.

@@ -62,7 +62,7 @@ impl Config {
         let mut warnings = Vec::new();
         match load::load(path, defines, env, &mut warnings) {
             Ok(config) => Ok((config, warnings)),
-            Err(error) => Err(LoadError { warnings, error }),
+            Err(error) => Err(LoadError { warnings, error: Box::new(error) }),
         }
     }
 
