@@ -4,7 +4,7 @@ use super::error::{ConfigError, Place, Warning};
 use super::keys;
 use super::load::{Made, Settings, WHITELIST};
 use super::value;
-use crate::shard::FOUR_LETTER_WORDS;
+use crate::server::FOUR_LETTER_WORDS;
 use std::path::{Path, absolute};
 
 pub(super) fn give(settings: &Settings, warnings: &mut Vec<Warning>) {

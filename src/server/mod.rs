@@ -20,6 +20,7 @@ mod teller;
 pub mod texts;
 mod words;
 
+pub use crate::shard::FOUR_LETTER_WORDS;
 pub use options::ServerOptions;
 
 use crate::io::clock::Clock;
