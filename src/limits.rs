@@ -67,6 +67,8 @@ pub const SERVERS_MAX: usize = 1024;
 pub const ELECTION_ADDRESS_BYTES_MAX: usize = 2048;
 /// Bytes of one notification of an election, as in `QuorumCnxManager`.
 pub const ELECTION_MESSAGE_BYTES_MAX: usize = 512 << 10;
+/// Bytes of the text of a configuration: it goes into each notification.
+pub const CONFIG_BYTES_MAX: usize = ELECTION_MESSAGE_BYTES_MAX - 64;
 /// What the data of a packet between servers may have beyond `jute.maxbuffer`: a transaction is longer than its request.
 pub const QUORUM_DATA_BYTES_EXTRA: usize = 1 << 20;
 

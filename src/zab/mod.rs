@@ -3,6 +3,7 @@
 //!
 //! Knows zxids, epochs, servers and opaque entries, not transactions, trees or clients.
 
+pub mod election;
 pub mod leader;
 pub mod quorum;
 

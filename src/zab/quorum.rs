@@ -7,7 +7,7 @@
 //! Deliberately absent: reading the oracle's file and resolving names (the driver), who may change a configuration.
 
 use crate::ids::ServerId;
-use crate::limits::SERVERS_MAX;
+use crate::limits::{CONFIG_BYTES_MAX, SERVERS_MAX};
 use crate::wire::properties::{self, Entry};
 use crate::wire::servers::ServerLine;
 use std::fmt;
@@ -115,6 +115,9 @@ impl QuorumVerifier {
         if let Some(hierarchy) = self.hierarchy.take() {
             let voters: Vec<ServerId> = self.voters().collect();
             self.hierarchy = Some(hierarchy.complete(&voters)?);
+        }
+        if self.to_string().len() > CONFIG_BYTES_MAX {
+            return Err(("server".into(), format!("a text of at most {CONFIG_BYTES_MAX} bytes")));
         }
         self.check();
         Ok(self)

@@ -132,6 +132,8 @@ fn broken_texts() {
     let many: Vec<i64> = (0..=SERVERS_MAX as i64).collect();
     assert!(QuorumVerifier::parse(&lines(&many, &[])).is_err());
     assert!(QuorumVerifier::parse(&lines(&many[1..], &[])).is_ok());
+    let long = format!("server.1={}:1:2\n", "h".repeat(CONFIG_BYTES_MAX));
+    assert!(QuorumVerifier::parse(&long).is_err(), "no notification could carry it");
 }
 
 #[test]
