@@ -5,6 +5,7 @@
 
 pub mod election;
 pub mod leader;
+pub mod links;
 pub mod quorum;
 
 pub use leader::Leader;

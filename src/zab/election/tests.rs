@@ -202,21 +202,22 @@ fn recorded_first_election() {
 #[test]
 fn votes_are_ordered_by_epoch_then_zxid_then_number() {
     use ServerState::*;
-    let table: [(ServerState, (i64, i64, i64, i64), (i64, i64)); 12] = [
-        (Looking, (1, 9, 1, 2), (2, 1)),
-        (Looking, (3, 10, 1, 1), (2, 1)),
-        (Looking, (1, 10, 1, 2), (2, 1)),
-        (Looking, (3, 10, 1, 2), (3, 1)),
-        (Looking, (1, 11, 1, 2), (1, 1)),
-        (Looking, (1, 3, 1, 3), (1, 1)),
-        (Looking, (3, 99, 0, 9), (2, 1)),
-        (Looking, (3, -1, 1, 9), (2, 1)),
-        (Looking, (1, 9, 7, 2), (2, 7)),
-        (Looking, (3, 10, 7, 2), (3, 7)),
-        (Looking, (9, 99, 7, 9), (2, 1)),
-        (Observing, (3, 99, 7, 9), (2, 1)),
+    type Said = (ServerState, (i64, i64, i64, i64));
+    let table: [(Said, (i64, i64)); 12] = [
+        ((Looking, (1, 9, 1, 2)), (2, 1)),
+        ((Looking, (3, 10, 1, 1)), (2, 1)),
+        ((Looking, (1, 10, 1, 2)), (2, 1)),
+        ((Looking, (3, 10, 1, 2)), (3, 1)),
+        ((Looking, (1, 11, 1, 2)), (1, 1)),
+        ((Looking, (1, 3, 1, 3)), (1, 1)),
+        ((Looking, (3, 99, 0, 9)), (2, 1)),
+        ((Looking, (3, -1, 1, 9)), (2, 1)),
+        ((Looking, (1, 9, 7, 2)), (2, 7)),
+        ((Looking, (3, 10, 7, 2)), (3, 7)),
+        ((Looking, (9, 99, 7, 9)), (2, 1)),
+        ((Observing, (3, 99, 7, 9)), (2, 1)),
     ];
-    for (state, vote, expected) in table {
+    for ((state, vote), expected) in table {
         let mut server = Server::new(2, config(&[1, 2, 3, 4, 5], ""), 0, last(10, 2));
         server.hear(1, 4, &frame(state, vote, ""));
         let proposal = server.election.proposal;
