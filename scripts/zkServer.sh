@@ -7,7 +7,8 @@
 # (../logs), ZOOPIDFILE (zookeeper_server.pid in dataDir), ZOO_DATADIR_AUTOCREATE_DISABLE, SERVER_JVMFLAGS, JVMFLAGS (their -D
 # count) mean what they mean there; JMX and JAVA_HOME mean nothing here. RINGKEEPER names the program; without it: beside
 # this script, ../target/release, the PATH. Unlike ZooKeeper's, `start` waits until the server serves or has ended, `stop`
-# until it has ended, at most ZOO_WAIT_SECONDS (30) each.
+# until it has ended, at most ZOO_WAIT_SECONDS (30) each; `start` appends to the .out file, and moves one of more than
+# ZOO_OUT_BYTES (10 MiB) aside to .out.1, that to .out.2, up to .out.5.
 
 script="$(readlink -f "${BASH_SOURCE[0]}")"
 ZOOBINDIR="${ZOOBINDIR:-$(cd "$(dirname "$script")" && pwd)}"
@@ -46,8 +47,27 @@ setting() { # setting KEY: its value in zoo.cfg
   sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" "$ZOOCFG" 2>/dev/null | sed 's/[[:space:]]*$//' | tail -n 1
 }
 is_running() { kill -0 "$1" 2>/dev/null; }
-# A pid file may outlive its server, and the number belong to another program by now.
-is_server() { is_running "$1" && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q 'ringkeeper\|QuorumPeerMain'; }
+# A pid file may outlive its server, and the number belong to another program by now, or to the server of another
+# configuration. Ours holds the lock in our dataDir, or was started with our configuration.
+is_server() {
+  is_running "$1" && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q 'ringkeeper\|QuorumPeerMain' || return 1
+  holds_lock "$1" || was_started_with "$1" "$ZOOCFG"
+}
+holds_lock() { # holds_lock PID
+  local file lock="$ZOO_DATADIR/ringkeeper.lock"
+  [ -n "$ZOO_DATADIR" ] && [ -e "$lock" ] || return 1
+  for file in "/proc/$1/fd/"*; do [ "$file" -ef "$lock" ] && return 0; done
+  return 1
+}
+was_started_with() { # was_started_with PID FILE
+  local word
+  while IFS= read -r -d '' word; do
+    # A relative name begins in the folder of that process.
+    case "$word" in /*) ;; *) word="/proc/$1/cwd/$word" ;; esac
+    [ "$word" -ef "$2" ] && return 0
+  done <"/proc/$1/cmdline"
+  return 1
+}
 
 # Sets client_port and client_address, as ZooKeeper's own script looks for them.
 find_client_port() {
@@ -89,7 +109,8 @@ find_client_port() {
 }
 # What the server says to `srvr`; nothing if it does not answer. The wildcard address is asked on loopback.
 ask() {
-  local host="$client_address"
+  local host="${client_address#[}"
+  host="${host%]}"
   case "$host" in 0.0.0.0) host=127.0.0.1 ;; :: | 0:0:0:0:0:0:0:0) host=::1 ;; esac
   # Bash itself connects; a server that does not answer is given up after ten seconds.
   timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && printf srvr >&3 && cat <&3' - "$host" "$client_port" 2>/dev/null
@@ -120,8 +141,25 @@ if [ -n "${ZOO_DATADIR_AUTOCREATE_DISABLE:-}" ]; then
   fi
 fi
 pid_file="${ZOOPIDFILE:-${ZOO_DATADIR:-$ZOO_LOG_DIR}/zookeeper_server.pid}"
-daemon_out="$ZOO_LOG_DIR/zookeeper-${USER:-$(id -un)}-server-${HOSTNAME:-$(hostname)}.out"
+daemon_out="$ZOO_LOG_DIR/zookeeper-${USER:-$(id -un 2>/dev/null || id -u)}-server-${HOSTNAME:-$(hostname)}.out"
 
+# What nobody could read or end later is not started.
+refuse() { # refuse WHAT REASON
+  # Perhaps it was made a moment ago; a device is not touched.
+  [ ! -f "$pid_file" ] || [ -s "$pid_file" ] || rm -f "$pid_file"
+  echo "$1"
+  echo "$2" >&2
+  exit 1
+}
+move_out_aside() {
+  [ -f "$daemon_out" ] && [ ! -L "$daemon_out" ] || return 0
+  [ "$(stat -c %s "$daemon_out")" -gt "${ZOO_OUT_BYTES:-10485760}" ] || return 0
+  local number
+  for number in 4 3 2 1; do
+    [ ! -f "$daemon_out.$number" ] || mv -f "$daemon_out.$number" "$daemon_out.$((number + 1))"
+  done
+  mv -f "$daemon_out" "$daemon_out.1"
+}
 start() {
   find_program || exit 1
   echo -n "Starting zookeeper ... "
@@ -129,10 +167,21 @@ start() {
     echo "already running as process $(cat "$pid_file")."
     exit 1
   fi
-  if ! mkdir -p "$(dirname "$pid_file")" "$ZOO_LOG_DIR"; then echo "FAILED TO WRITE PID"; exit 1; fi
-  nohup "$program" start "$ZOOCFG" >"$daemon_out" 2>&1 </dev/null &
+  local why
+  why="$(mkdir -p "$(dirname "$pid_file")" 2>&1 && { : >>"$pid_file"; } 2>&1)" ||
+    refuse "FAILED TO WRITE PID" "$why. ZOOPIDFILE names another file; nothing was started."
+  why="$(mkdir -p "$ZOO_LOG_DIR" 2>&1 && { : >>"$daemon_out"; } 2>&1)" ||
+    refuse "FAILED TO START" "$why. ZOO_LOG_DIR names another folder for logs; nothing was started."
+  move_out_aside
+  local before
+  before="$(stat -c %s "$daemon_out" 2>/dev/null || echo 0)"
+  nohup "$program" start "$ZOOCFG" >>"$daemon_out" 2>&1 </dev/null &
   local pid=$!
-  if ! echo -n "$pid" >"$pid_file"; then echo "FAILED TO WRITE PID"; exit 1; fi
+  if ! echo -n "$pid" >"$pid_file"; then
+    kill "$pid" 2>/dev/null
+    wait "$pid"
+    refuse "FAILED TO WRITE PID" "The server that could not be ended later was stopped again. ZOOPIDFILE names another file."
+  fi
   local deadline=$((SECONDS + wait_seconds))
   find_client_port >/dev/null || deadline=$((SECONDS + 1))
   while is_running "$pid" && [ "$SECONDS" -lt "$deadline" ]; do
@@ -145,7 +194,7 @@ start() {
   else
     rm -f "$pid_file"
     echo "FAILED TO START"
-    tail -n 5 "$daemon_out" >&2
+    tail -c +"$((before + 1))" "$daemon_out" | tail -n 5 >&2
     exit 1
   fi
 }
@@ -160,7 +209,11 @@ stop() {
   pid="$(cat "$pid_file")"
   if ! is_server "$pid"; then
     rm -f "$pid_file"
-    echo "no zookeeper to stop (process $pid of $pid_file has ended)"
+    if is_running "$pid"; then
+      echo "no zookeeper to stop (process $pid of $pid_file is no server of this configuration)"
+    else
+      echo "no zookeeper to stop (process $pid of $pid_file has ended)"
+    fi
     return 0
   fi
   kill "$pid" 2>/dev/null
@@ -181,7 +234,7 @@ start-foreground)
   ;;
 print-cmd)
   find_program || exit 1
-  echo "SERVER_JVMFLAGS=\"$SERVER_JVMFLAGS\" JVMFLAGS=\"$JVMFLAGS\" \"$program\" start \"$ZOOCFG\" > \"$daemon_out\" 2>&1 < /dev/null"
+  echo "SERVER_JVMFLAGS=\"$SERVER_JVMFLAGS\" JVMFLAGS=\"$JVMFLAGS\" \"$program\" start \"$ZOOCFG\" >> \"$daemon_out\" 2>&1 < /dev/null"
   ;;
 stop) stop ;;
 version)

@@ -86,3 +86,19 @@ fn a_port_that_another_process_has_is_named_with_it() {
     let holder = format!("the port is in use by process {} (ringkeeper)", server.pid());
     assert!(told.contains(&holder) && !told.contains("trying again"), "{told}");
 }
+
+#[test]
+fn a_server_that_nobody_wrote_to_starts_again() {
+    let mut server = Server::start("", &[]);
+    let identity = std::fs::read(server.data().join("identity")).unwrap();
+    assert_eq!(server.stop(), 0);
+    server.launch();
+    server.kill();
+    server.launch();
+    assert_eq!(std::fs::read(server.data().join("identity")).unwrap(), identity);
+    let mut client = server.connect();
+    assert_eq!(client.create("/n", b"x", 0).err, 0);
+    server.kill();
+    server.launch();
+    assert_eq!(server.connect().get("/n"), Ok(b"x".to_vec()));
+}

@@ -115,7 +115,11 @@ pub fn boot(options: &ServerOptions, folders: &Folders) -> Result<Booted, String
         })?;
     restored.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let spares = sweep_folders(&restored.recovered.prepared, options, folders)?;
-    let drawn = draw().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+    let mut drawn = draw().map_err(|error| format!("cannot read /dev/urandom: {error}"))?;
+    if let Some(known) = known {
+        // The start before drew it, and wrote nothing into the log.
+        drawn[..16].copy_from_slice(&known.to_le_bytes());
+    }
     let booted = Booted { spares, ..booted(restored, options, folders, drawn) };
     settle_identity(folders, known, booted.state.log.log_id)?;
     Ok(booted)
