@@ -71,6 +71,10 @@ pub const ELECTION_MESSAGE_BYTES_MAX: usize = 512 << 10;
 pub const LINKS_UNKNOWN_MAX: usize = 64;
 /// Bytes of the text of a configuration: it goes into each notification.
 pub const CONFIG_BYTES_MAX: usize = ELECTION_MESSAGE_BYTES_MAX - 64;
+/// Committed transactions that are kept in memory for learners, unless `commitLogCount` says otherwise.
+pub const COMMIT_LOG_COUNT: usize = 500;
+/// Bytes of them.
+pub const HISTORY_BYTES_MAX: usize = 64 << 20;
 /// What the data of a packet between servers may have beyond `jute.maxbuffer`: a transaction is longer than its request.
 pub const QUORUM_DATA_BYTES_EXTRA: usize = 1 << 20;
 

@@ -4,8 +4,10 @@
 //! Knows zxids, epochs, servers and opaque entries, not transactions, trees or clients.
 
 pub mod election;
+pub mod history;
 pub mod leader;
 pub mod links;
 pub mod quorum;
+pub mod sync;
 
 pub use leader::Leader;
