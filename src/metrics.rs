@@ -50,6 +50,7 @@ impl Default for Latencies {
 
 impl Latencies {
     /// One more.
+    #[inline]
     pub fn add(&mut self, ms: u64) {
         let ms = ms.min(u64::from(u32::MAX));
         self.counts[bucket(ms)] = self.counts[bucket(ms)].saturating_add(1);
@@ -117,6 +118,7 @@ fn largest(bucket: usize) -> u64 {
 
 impl ServerStats {
     /// A reply was made after this time.
+    #[inline]
     pub fn on_latency(&mut self, latency_ms: u64, is_update: bool) {
         if is_update { self.updates.add(latency_ms) } else { self.reads.add(latency_ms) }
     }

@@ -123,6 +123,7 @@ impl Conn {
     }
 
     /// Queues a request that the member answers.
+    #[inline]
     pub fn push_write(&mut self, xid: i32, op: Op, bytes: usize, now: Now) {
         self.writes_pending += 1;
         self.pending_bytes += bytes;
@@ -137,7 +138,14 @@ impl Conn {
         self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body: Some(body.into()), bytes });
     }
 
+    /// The oldest unanswered request is a read, which no write precedes.
+    #[inline]
+    pub fn has_waiting_read(&self) -> bool {
+        self.pending.front().is_some_and(|pending| pending.body.is_some())
+    }
+
     /// The next request to answer.
+    #[inline]
     pub fn pop_pending(&mut self) -> Option<Pending> {
         let pending = self.pending.pop_front()?;
         self.pending_bytes -= pending.bytes;
@@ -185,6 +193,7 @@ impl Conn {
     }
 
     /// No more requests are taken from it for now.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.pending.len() >= limits::CONN_PENDING_MAX
             || self.pending_bytes >= limits::CONN_PENDING_BYTES_MAX

@@ -387,8 +387,7 @@ impl Shard {
         if conn.sending.is_some() {
             return;
         }
-        if !conn.out.is_empty() {
-            let buffer = conn.out.take(self.sends.take_spare()).expect("there is something to send");
+        if let Some(buffer) = conn.out.take(|| self.sends.take_spare()) {
             conn.sending = Some(buffer.len());
             conn.event_bytes = conn.event_bytes.min(conn.out.len());
             self.sends.count(conn);

@@ -44,18 +44,21 @@ impl Out {
         self.push(SendBuffer::Shared(Arc::clone(event)));
     }
 
-    /// What is to be sent next; `spare` takes the place of a buffer that goes. Short pieces leave together.
-    pub fn take(&mut self, spare: Vec<u8>) -> Option<SendBuffer> {
+    /// What is to be sent next; the spare is asked for where it takes the place of a buffer that goes. Short pieces leave
+    /// together.
+    pub fn take(&mut self, spare: impl FnOnce() -> Vec<u8>) -> Option<SendBuffer> {
+        if self.is_empty() {
+            return None;
+        }
         if self.queue.is_empty() {
-            let whole = std::mem::replace(&mut self.tail, spare);
-            return (!whole.is_empty()).then_some(SendBuffer::Own(whole));
+            return Some(SendBuffer::Own(std::mem::replace(&mut self.tail, spare())));
         }
         let first = self.queue.pop_front()?;
         self.queued_bytes -= first.len();
         if first.len() >= SEND_GATHER_BYTES_MAX || self.is_empty() {
             return Some(first);
         }
-        let mut gathered = spare;
+        let mut gathered = spare();
         gathered.extend_from_slice(&first);
         while let Some(next) = self.queue.front()
             && gathered.len() + next.len() <= SEND_GATHER_BYTES_MAX
@@ -89,7 +92,7 @@ mod tests {
 
     fn drain(out: &mut Out) -> (Vec<u8>, usize) {
         let (mut bytes, mut sends) = (Vec::new(), 0);
-        while let Some(buffer) = out.take(Vec::new()) {
+        while let Some(buffer) = out.take(Vec::new) {
             out.check();
             bytes.extend_from_slice(&buffer);
             sends += 1;
@@ -102,8 +105,8 @@ mod tests {
         let event: Arc<[u8]> = Arc::from(&b"event"[..]);
         let mut out = Out::default();
         out.push_event(&event);
-        assert!(matches!(out.take(Vec::new()), Some(SendBuffer::Shared(sent)) if Arc::ptr_eq(&sent, &event)));
-        assert!(out.is_empty() && out.take(Vec::new()).is_none());
+        assert!(matches!(out.take(Vec::new), Some(SendBuffer::Shared(sent)) if Arc::ptr_eq(&sent, &event)));
+        assert!(out.is_empty() && out.take(Vec::new).is_none());
     }
 
     #[test]

@@ -217,19 +217,17 @@ impl Shard {
 
     /// Reads from the socket only while what arrives can be taken in.
     fn adjust_receiving(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
-        let frame_bytes_max = self.settings.frame_bytes_max;
-        let Some(conn) = self.conn_mut(id) else { return };
-        let (input, before) = (conn.inbox.len() + conn.pending_bytes, conn.input_bytes);
+        let Some(conn) = conn_in(&mut self.conns, id) else { return };
+        let input = conn.inbox.len() + conn.pending_bytes;
+        self.input_bytes = self.input_bytes - conn.input_bytes + input;
         conn.input_bytes = input;
-        self.input_bytes = self.input_bytes + input - before;
         let is_starved =
             input > limits::CONN_INPUT_BYTES_SMALL && self.input_bytes > self.settings.input_bytes_max;
-        let Some(conn) = self.conn_mut(id) else { return };
         let is_new = is_starved && !std::mem::replace(&mut conn.is_starved, is_starved);
         let wanted = conn.phase != Phase::Closing
             && !is_starved
             && !conn.is_full()
-            && conn.inbox.len() <= frame_bytes_max + 4;
+            && conn.inbox.len() <= self.settings.frame_bytes_max + 4;
         if wanted != conn.is_receiving {
             conn.is_receiving = wanted;
             out.push(ShardOutput::Receive { conn: id, on: wanted });
@@ -431,16 +429,15 @@ impl Shard {
         if answer.close {
             return self.close_after_flush(id);
         }
-        self.answer_waiting_reads(id, Held::ByBounds, out);
         self.resume(now, id, out);
     }
 
     /// Answers the reads that no write of their connection precedes any more. Behind one large answer the next waits
     /// until that is sent; before the state changes by a later write of the connection none waits.
     pub(super) fn answer_waiting_reads(&mut self, id: ConnId, held: Held, out: &mut Vec<ShardOutput>) {
-        while let Some(conn) = self.conn_mut(id)
+        while let Some(conn) = conn_in(&mut self.conns, id)
+            && conn.has_waiting_read()
             && conn.phase == Phase::Established
-            && conn.pending.front().is_some_and(|pending| pending.body.is_some())
             && !(held == Held::ByBounds && conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX)
         {
             let Some(pending) = conn.pop_pending() else { break };

@@ -19,12 +19,14 @@ pub(super) struct Sends {
 
 impl Sends {
     /// Something was added to what a connection sends: it is counted, and the next flush takes it.
+    #[inline]
     pub fn queue(&mut self, conn: &mut Conn, is_reply: bool) {
         self.mark(conn, is_reply);
         self.count(conn);
     }
 
     /// The next flush looks at the connection.
+    #[inline]
     pub fn mark(&mut self, conn: &mut Conn, is_reply: bool) {
         if conn.is_dirty {
             return;
@@ -38,6 +40,7 @@ impl Sends {
     }
 
     /// Brings the sum of what is held for connections up to date with one of them.
+    #[inline]
     pub fn count(&mut self, conn: &mut Conn) {
         let held = conn.out.len() + conn.sending.unwrap_or(0);
         assert!(self.held_bytes >= conn.held_bytes, "the sum is that of its parts");
@@ -51,6 +54,7 @@ impl Sends {
     }
 
     /// Bytes that wait to be sent or are being sent, over all connections.
+    #[inline]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }

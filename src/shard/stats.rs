@@ -58,6 +58,7 @@ impl ConnStats {
     }
 
     /// A reply was made.
+    #[inline]
     pub fn on_reply(&mut self, op: Option<Op>, xid: i32, zxid: i64, now_ms: u64, latency_ms: u64) {
         if xid >= 0 {
             self.last_cxid = xid as i64;

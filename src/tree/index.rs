@@ -372,7 +372,7 @@ impl Tree {
 
     /// Everything a node counts in beside its place.
     fn account(&mut self, node: &Node, slot: Slot) {
-        self.data_bytes += accounted_bytes(node);
+        self.data_bytes += node.accounted_bytes() as u64;
         self.refer(node.acl());
         if let Owner::Session(session) = self.rules.owner(node.owner()) {
             self.ephemeral_count += 1;
@@ -400,7 +400,7 @@ impl Tree {
             self.free_families.push(own);
         }
         let node = self.slots.remove(slot);
-        self.data_bytes -= accounted_bytes(&node);
+        self.data_bytes -= node.accounted_bytes() as u64;
         if let Owner::Session(session) = self.rules.owner(node.owner()) {
             self.ephemeral_count -= 1;
             if let Some(owners) = &mut self.ephemerals {
@@ -415,10 +415,10 @@ impl Tree {
     }
 
     fn replace(&mut self, slot: Slot, node: Node) {
-        let bytes = accounted_bytes(&node);
+        let bytes = node.accounted_bytes() as u64;
         self.refer(node.acl());
         let old = self.slots.replace(slot, node);
-        self.data_bytes = self.data_bytes + bytes - accounted_bytes(&old);
+        self.data_bytes = self.data_bytes + bytes - old.accounted_bytes() as u64;
         self.unrefer(old.acl());
     }
 
@@ -528,11 +528,6 @@ pub enum LoadError {
 /// The empty path is an alias of the root.
 pub fn canonical(path: &str) -> &str {
     if path.is_empty() { "/" } else { path }
-}
-
-fn accounted_bytes(node: &Node) -> u64 {
-    let path = if node.path_bytes() == b"/" { 0 } else { node.path_bytes().len() };
-    (path + node.data_length()) as u64
 }
 
 /// So many nodes stay in a core's cache with the rest of its work.

@@ -283,6 +283,13 @@ impl Node {
         self.0.slice.len() - self.data_start()
     }
 
+    /// What it counts in the size of the data: path and data. The root's path counts as empty.
+    #[inline]
+    pub fn accounted_bytes(&self) -> usize {
+        let bytes = self.0.slice.len() - usize::from(NUMBER_BYTES[usize::from(self.flags()) & FLAGS]);
+        if self.path_length() == 1 { bytes - 1 } else { bytes }
+    }
+
     /// The last component of the path; empty for the root.
     pub fn name(&self) -> &str {
         split_path(self.path()).1

@@ -42,12 +42,14 @@ pub enum Op {
 
 impl Op {
     /// The opcode of a number, or None for one that ZooKeeper does not know.
+    #[inline]
     pub fn from_i32(op: i32) -> Option<Op> {
         let index = i64::from(op) - i64::from(OP_MIN);
         usize::try_from(index).ok().and_then(|index| OPS.get(index).copied()).flatten()
     }
 
     /// True for what goes through the member (a transaction or `sync`), false for what a shard answers by itself.
+    #[inline]
     pub fn is_for_member(self) -> bool {
         use Op::*;
         matches!(

@@ -89,16 +89,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes not yet read.
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }
 
     /// The unread rest.
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
 
     /// The next `need` bytes as they are.
+    #[inline]
     pub fn take(&mut self, need: usize) -> Result<&'a [u8], DecodeError> {
         if self.remaining() < need {
             return Err(DecodeError::Short { at: self.at, need, have: self.bytes.len() });
@@ -108,6 +111,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         Ok(self.take(N)?.try_into().expect("take returns as many bytes as asked for"))
     }
@@ -118,6 +122,7 @@ impl<'a> Reader<'a> {
     }
 
     /// 4 bytes.
+    #[inline]
     pub fn int(&mut self) -> Result<i32, DecodeError> {
         Ok(i32::from_be_bytes(self.array()?))
     }
@@ -128,6 +133,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A buffer; None is jute's null.
+    #[inline]
     pub fn buffer(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
         let at = self.at;
         let length = self.int()?;

@@ -107,6 +107,7 @@ pub struct RequestHeader {
 
 impl RequestHeader {
     /// Reads the header; the request's body is what the reader has left.
+    #[inline]
     pub fn decode(reader: &mut Reader<'_>) -> Result<RequestHeader, DecodeError> {
         Ok(RequestHeader { xid: reader.int()?, op: reader.int()? })
     }
@@ -138,19 +139,25 @@ impl ReplyHeader {
 
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes());
+    }
+
+    #[inline]
+    fn bytes(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&self.xid.to_be_bytes());
         bytes[4..12].copy_from_slice(&self.zxid.0.to_be_bytes());
         bytes[12..].copy_from_slice(&self.err.to_be_bytes());
-        out.extend_from_slice(&bytes);
+        bytes
     }
 }
 
 /// Appends a whole frame: length, reply header, body.
 pub fn encode_reply(out: &mut Vec<u8>, header: ReplyHeader, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    header.encode(out);
+    let mut front = [0; 20];
+    front[4..].copy_from_slice(&header.bytes());
+    out.extend_from_slice(&front);
     body(out);
     let length = (out.len() - start - 4) as i32;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
