@@ -42,6 +42,16 @@ pub const REPLY_BYTES_MAX: usize = 128 << 20;
 pub const OUTPUT_BYTES_MAX: usize = 512 << 20;
 /// A shard's share allows for so many of the largest replies at least.
 pub const LARGEST_REPLIES_AT_ONCE: usize = 2;
+/// Entries that an answer lists at once, or a slice of a longer one: children, ephemerals, descendants. About a quarter of a
+/// millisecond where each is a cache miss.
+pub const LISTING_ENTRIES_AT_ONCE: usize = 2048;
+/// Answers of one shard that are put together in slices at a time; more wait to begin.
+pub const LISTINGS_AT_ONCE: usize = LARGEST_REPLIES_AT_ONCE;
+/// Such an answer is sent in pieces of so many bytes.
+pub const LISTING_PIECE_BYTES: usize = 256 << 10;
+/// Children that all the lists of one multiRead have together, unless they were asked for before: it is answered at once,
+/// from one state.
+pub const MULTI_READ_CHILDREN_MAX: usize = 100_000;
 /// A shorter event is copied behind what waits already; a longer one is referred to.
 pub const EVENT_SHARED_BYTES_MIN: usize = 256;
 /// Pieces that wait for one connection are put together for one send up to so many bytes.

@@ -89,7 +89,10 @@ impl Shard {
                     self.fire(zxid, Table::Data, EventType::NodeDataChanged, node.path(), out);
                 }
             }
-            Effect::Delete { node, .. } => self.apply_delete(zxid, effect, node, out),
+            Effect::Delete { node, slot, parent, .. } => {
+                self.tell_listings(*slot, node, *parent);
+                self.apply_delete(zxid, effect, node, out);
+            }
             Effect::AddAcl { .. } | Effect::Replace { .. } | Effect::Parent { .. } => {
                 self.tree.install(effect)
             }
@@ -156,8 +159,7 @@ impl Shard {
             if !may_read || conn.phase == Phase::Closing {
                 continue;
             }
-            conn.out.push_event(&shared);
-            conn.event_bytes += frame.len();
+            conn.push_event(&shared);
             conn.stats.sent += 1;
             self.stats.packets_sent += 1;
             self.sends.queue(conn, false);

@@ -13,22 +13,22 @@ use std::sync::Arc;
 const NOW: Now = Now { mono_ms: 60_000, wall_ms: 1_700_000_000_000 };
 
 /// A shard, the store that its batches come from, and what its clients have got.
-struct World {
-    shard: Shard,
+pub(super) struct World {
+    pub shard: Shard,
     store: Store,
     zxid: i64,
     out: Vec<ShardOutput>,
     /// Sends that the client has not taken yet.
     unread: BTreeMap<u32, SendBuffer>,
-    got: BTreeMap<u32, Vec<u8>>,
+    pub got: BTreeMap<u32, Vec<u8>>,
     /// Writes on their way to the member: connection and xid.
-    writes: VecDeque<(ConnId, i32)>,
-    closed: Vec<u32>,
+    pub writes: VecDeque<(ConnId, i32)>,
+    pub closed: Vec<u32>,
     receiving: BTreeMap<u32, bool>,
 }
 
 impl World {
-    fn new(change: impl FnOnce(&mut ShardSettings)) -> World {
+    pub fn new(change: impl FnOnce(&mut ShardSettings)) -> World {
         let rules = OwnerRules::default();
         let store = StoreSettings { hash_seed: 1, rules, digest_enabled: true, enforce_quota: false };
         let mut settings = ShardSettings::default();
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, input: ShardInput<'_>) {
+    pub fn step(&mut self, input: ShardInput<'_>) {
         self.shard.step(NOW, input, &mut self.out);
         self.shard.check();
         self.carry_out();
@@ -72,14 +72,14 @@ impl World {
     }
 
     /// The client takes what is on its way, and what comes then.
-    fn read(&mut self, conn: ConnId) {
+    pub fn read(&mut self, conn: ConnId) {
         while let Some(buffer) = self.unread.remove(&conn.slot) {
             self.got.entry(conn.slot).or_default().extend_from_slice(&buffer);
             self.step(ShardInput::Sent { conn, spare: buffer.into_spare() });
         }
     }
 
-    fn connect(&mut self, slot: u32) -> ConnId {
+    pub fn connect(&mut self, slot: u32) -> ConnId {
         let conn = ConnId { slot, generation: 1 };
         let peer = "127.0.0.1:9".parse().expect("an address");
         self.step(ShardInput::Accepted { conn, peer });
@@ -100,8 +100,18 @@ impl World {
     }
 
     /// A committed transaction; `answered` gets its answer.
-    fn commit(
+    pub fn commit(
         &mut self,
+        txn: Option<&Txn<'_>>,
+        session: Option<SessionChange>,
+        answered: Option<(ConnId, i32)>,
+    ) {
+        self.commit_as(SessionId(7), txn, session, answered);
+    }
+
+    pub fn commit_as(
+        &mut self,
+        by: SessionId,
         txn: Option<&Txn<'_>>,
         session: Option<SessionChange>,
         answered: Option<(ConnId, i32)>,
@@ -110,7 +120,7 @@ impl World {
         let zxid = Zxid(self.zxid);
         let mut effects = Effects::new();
         if let Some(txn) = txn {
-            let header = TxnHeader { session: SessionId(7), cxid: 1, zxid, time_ms: 1, op: txn.op() };
+            let header = TxnHeader { session: by, cxid: 1, zxid, time_ms: 1, op: txn.op() };
             self.store.apply(&header, txn, &mut effects, &mut Undo::none()).expect("it fits the tree");
         }
         let answer = answered.map(|(conn, xid)| {
@@ -122,7 +132,7 @@ impl World {
         self.step(ShardInput::FromMember(ToShard::Committed(Arc::new(batch))));
     }
 
-    fn create(&mut self, path: &str, data: &[u8]) {
+    pub fn create(&mut self, path: &str, data: &[u8]) {
         let txn = Txn::Create {
             kind: CreateKind::Create,
             path: path.into(),
@@ -135,13 +145,13 @@ impl World {
     }
 
     /// The oldest write on its way takes effect.
-    fn commit_set(&mut self, path: &str, data: &[u8], version: i32) {
+    pub fn commit_set(&mut self, path: &str, data: &[u8], version: i32) {
         let write = self.writes.pop_front().expect("a write was asked for");
         let txn = Txn::SetData { path: path.into(), data: Some(data), version, reconfig: false };
         self.commit(Some(&txn), None, Some(write));
     }
 
-    fn send(&mut self, conn: ConnId, requests: &[Vec<u8>]) {
+    pub fn send(&mut self, conn: ConnId, requests: &[Vec<u8>]) {
         let bytes = requests.concat();
         self.step(ShardInput::Received { conn, bytes: &bytes });
     }
@@ -169,7 +179,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], body].concat()
 }
 
-fn request(xid: i32, op: Op, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
+pub(super) fn request(xid: i32, op: Op, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut body = Vec::new();
     let mut writer = Writer::new(&mut body);
     writer.int(xid);
@@ -178,14 +188,14 @@ fn request(xid: i32, op: Op, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     framed(&body)
 }
 
-fn get(xid: i32, path: &str) -> Vec<u8> {
+pub(super) fn get(xid: i32, path: &str) -> Vec<u8> {
     request(xid, Op::GetData, |writer| {
         writer.string(path);
         writer.boolean(false);
     })
 }
 
-fn set(xid: i32, path: &str) -> Vec<u8> {
+pub(super) fn set(xid: i32, path: &str) -> Vec<u8> {
     request(xid, Op::SetData, |writer| {
         writer.string(path);
         writer.buffer(Some(b"x"));
@@ -233,6 +243,9 @@ fn a_list_of_more_than_a_reply_may_have_is_an_error() {
         writer.boolean(false);
     });
     world.send(conn, &[list, get(2, "/wide")]);
+    while world.shard.has_work() {
+        world.step(ShardInput::Tick);
+    }
     world.read(conn);
     assert_eq!(world.replies(conn)[0].0, ErrorCode::MarshallingError.code());
     assert_eq!(world.replies(conn)[1], (0, 4 + STAT));

@@ -1,5 +1,6 @@
 //! One client connection as its shard sees it: what has arrived but is not answered, in order, and what is to be sent.
 
+use super::listing::Listing;
 use super::out::Out;
 use super::stats::ConnStats;
 use crate::ids::{ConnId, Now, SessionId};
@@ -36,6 +37,8 @@ pub struct Pending {
     pub body: Option<Box<[u8]>>,
     /// Of the record, wherever it is.
     pub bytes: usize,
+    /// A read whose answer may have to be put together in slices.
+    pub is_long: bool,
 }
 
 /// One connection.
@@ -64,13 +67,19 @@ pub struct Conn {
     pub pending_bytes: usize,
     /// Writes among `pending`.
     pub writes_pending: usize,
+    /// Reads among `pending` that may be long.
+    pub long_reads: usize,
+    /// The answer that is being put together in slices. Nothing overtakes it.
+    pub listing: Option<Box<Listing>>,
+    /// The oldest of `pending` waits until a listing of another connection is done.
+    pub awaits_listing: bool,
     /// Replies and events not yet handed to the driver.
     pub out: Out,
     /// Of `out`, at most so many bytes are events.
     pub event_bytes: usize,
     /// Bytes of the send in flight; None: there is none.
     pub sending: Option<usize>,
-    /// What the shard's sum counts of this connection: `out` and the send in flight.
+    /// What the shard's sum counts of this connection: `bytes_to_send`.
     pub held_bytes: usize,
     /// Among the shard's connections that wait for writes of others.
     pub is_throttled: bool,
@@ -107,6 +116,9 @@ impl Conn {
             pending: VecDeque::new(),
             pending_bytes: 0,
             writes_pending: 0,
+            long_reads: 0,
+            listing: None,
+            awaits_listing: false,
             out: Out::default(),
             event_bytes: 0,
             sending: None,
@@ -127,15 +139,34 @@ impl Conn {
     pub fn push_write(&mut self, xid: i32, op: Op, bytes: usize, now: Now) {
         self.writes_pending += 1;
         self.pending_bytes += bytes;
-        self.pending.push_back(Pending { xid, op: op as i32, at_ms: now.mono_ms, body: None, bytes });
+        self.pending.push_back(Pending {
+            xid,
+            op: op as i32,
+            at_ms: now.mono_ms,
+            body: None,
+            bytes,
+            is_long: false,
+        });
     }
 
-    /// Queues a read behind this connection's own unanswered write.
-    pub fn push_read(&mut self, xid: i32, op: i32, body: &[u8], now: Now) {
-        assert!(!self.pending.is_empty(), "a read only waits behind a write");
-        self.pending_bytes += body.len();
+    /// Queues a read behind this connection's own unanswered write, or behind an answer that is being put together.
+    pub fn push_read(&mut self, xid: i32, op: i32, body: &[u8], is_long: bool, now: Now) {
+        assert!(!self.pending.is_empty() || self.listing.is_some(), "a read only waits behind something");
         let bytes = body.len();
-        self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body: Some(body.into()), bytes });
+        self.pending_bytes += bytes;
+        self.long_reads += usize::from(is_long);
+        let body = Some(body.into());
+        self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body, bytes, is_long });
+    }
+
+    /// A read that cannot be answered yet is the next one to answer.
+    pub fn put_back(&mut self, xid: i32, op: i32, body: &[u8], at_ms: u64) {
+        let bytes = body.len();
+        self.pending_bytes += bytes;
+        self.long_reads += 1;
+        let body = Some(body.into());
+        self.pending.push_front(Pending { xid, op, at_ms, body, bytes, is_long: true });
+        self.awaits_listing = true;
     }
 
     /// The oldest unanswered request is a read, which no write precedes.
@@ -152,7 +183,30 @@ impl Conn {
         if pending.body.is_none() {
             self.writes_pending -= 1;
         }
+        self.long_reads -= usize::from(pending.is_long);
         Some(pending)
+    }
+
+    /// An answer that may take many turns is next, or under way.
+    pub fn is_listing(&self) -> bool {
+        self.listing.is_some() || self.awaits_listing
+    }
+
+    /// An event that others get, too. Behind an answer under way, which shows an earlier state.
+    pub fn push_event(&mut self, event: &Arc<[u8]>) {
+        match &mut self.listing {
+            Some(listing) => listing.push_event(event),
+            None => {
+                self.out.push_event(event);
+                self.event_bytes += event.len();
+            }
+        }
+    }
+
+    /// Bytes that wait to be sent, or are being sent.
+    pub fn bytes_to_send(&self) -> usize {
+        let listing = self.listing.as_ref().map_or(0, |listing| listing.held_bytes());
+        self.out.len() + self.sending.unwrap_or(0) + listing
     }
 
     /// The connection has proved these, too; false, and nothing is added, if that is more than it may have.
@@ -184,11 +238,18 @@ impl Conn {
             waits_for_write
                 || self.phase != Phase::Established
                 || self.sending.is_some()
-                || !self.out.is_empty(),
+                || !self.out.is_empty()
+                || self.is_listing(),
             "a read waits for nothing"
         );
+        assert_eq!(self.long_reads, self.pending.iter().filter(|pending| pending.is_long).count());
+        assert!(!self.awaits_listing || (self.long_reads > 0 && self.listing.is_none()));
+        if let Some(listing) = &self.listing {
+            assert_eq!(self.phase, Phase::Established);
+            listing.check();
+        }
         assert!(self.identities.len() <= limits::IDENTITIES_MAX);
-        assert_eq!(self.held_bytes, self.out.len() + self.sending.unwrap_or(0));
+        assert_eq!(self.held_bytes, self.bytes_to_send());
         assert!(self.event_bytes <= self.out.len());
     }
 

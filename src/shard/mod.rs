@@ -14,6 +14,9 @@ mod bounds_tests;
 mod complaints;
 mod conn;
 mod handshake;
+mod listing;
+#[cfg(test)]
+mod listing_tests;
 mod lists;
 mod out;
 mod reads;
@@ -37,6 +40,7 @@ use complaints::{Complaints, Kind};
 use conn::{Conn, Phase};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use listing::Listings;
 use lists::ChildLists;
 use sends::Sends;
 use std::collections::VecDeque;
@@ -70,6 +74,8 @@ pub struct ShardSettings {
     pub outstanding_max: usize,
     /// Bytes of requests not yet whole or not yet answered before large ones are no longer read (`ringkeeper.inputBytesMax`).
     pub input_bytes_max: usize,
+    /// Entries that an answer lists at once; a longer one is put together in slices of so many.
+    pub listing_entries_at_once: usize,
     /// Bytes of one reply (`ringkeeper.replyBytesMax`).
     pub reply_bytes_max: usize,
     /// Bytes of replies and events that wait or are being sent before the shard closes who holds most of them
@@ -96,6 +102,7 @@ impl Default for ShardSettings {
             enforced_schemes: Vec::new(),
             outstanding_max: 1000,
             input_bytes_max: limits::INPUT_BYTES_MAX,
+            listing_entries_at_once: limits::LISTING_ENTRIES_AT_ONCE,
             reply_bytes_max: limits::REPLY_BYTES_MAX,
             output_bytes_max: limits::OUTPUT_BYTES_MAX,
             watch_bounds: watches::Bounds {
@@ -167,6 +174,7 @@ pub struct Shard {
     conns: Vec<Option<Box<Conn>>>,
     by_session: HashMap<SessionId, ConnId, FixedState>,
     sends: Sends,
+    listings: Listings,
     /// Connections not parsed further because too many writes are in flight.
     throttled: VecDeque<ConnId>,
     writes_in_flight: usize,
@@ -213,6 +221,7 @@ impl Shard {
             conns: Vec::new(),
             by_session: HashMap::with_hasher(hasher),
             sends: Sends::default(),
+            listings: Listings::default(),
             throttled: VecDeque::new(),
             writes_in_flight: 0,
             shed: 0,
@@ -259,6 +268,7 @@ impl Shard {
 
     /// Ends a turn: sends what is queued, one buffer per connection, at most `FAN_OUT_SLICE` connections of each kind.
     pub fn flush(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        self.advance_listings(now, out);
         if self.sends.held_bytes() > self.settings.output_bytes_max {
             self.shed(out);
         }
@@ -282,7 +292,7 @@ impl Shard {
 
     /// True while a further `flush` would emit something.
     pub fn has_work(&self) -> bool {
-        !self.sends.is_empty()
+        !self.sends.is_empty() || self.listings.has_work()
     }
 
     /// When the next `Tick` is due, in monotonic ms.
@@ -405,8 +415,9 @@ impl Shard {
         }
         conn.phase = Phase::Closing;
         conn.inbox = Vec::new();
+        self.listings.end(conn);
         self.closing_new.push(id);
-        self.sends.mark(conn, true);
+        self.sends.queue(conn, true);
     }
 
     /// Closes without sending what is queued.
@@ -419,7 +430,8 @@ impl Shard {
 
     fn release(&mut self, id: ConnId) -> Option<Box<Conn>> {
         self.conn(id)?;
-        let conn = self.conns[id.slot as usize].take()?;
+        let mut conn = self.conns[id.slot as usize].take()?;
+        self.listings.end(&mut conn);
         self.watches.remove_conn(id.slot);
         if self.by_session.get(&conn.session) == Some(&id) {
             self.by_session.remove(&conn.session);
@@ -465,6 +477,10 @@ impl Shard {
             writes += conn.writes_pending;
         }
         self.watches.check();
+        let listing = |id: &ConnId| self.conn(*id).is_some_and(|conn| conn.listing.is_some());
+        assert!(self.listings.active.iter().all(listing));
+        let listing = self.conns.iter().flatten().filter(|conn| conn.listing.is_some()).count();
+        assert_eq!(listing, self.listings.active.len());
         assert_eq!((self.sends.held_bytes(), self.input_bytes), (held, input));
         assert_eq!(self.writes_in_flight, writes);
         assert_eq!(self.stats.connections, self.conns.iter().flatten().count() as u64);

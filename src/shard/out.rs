@@ -73,6 +73,15 @@ impl Out {
         Some(SendBuffer::Own(gathered))
     }
 
+    /// Appends a piece of a long reply.
+    pub fn push_piece(&mut self, piece: Vec<u8>) {
+        if !self.tail.is_empty() {
+            let before = std::mem::take(&mut self.tail);
+            self.push(SendBuffer::Own(before));
+        }
+        self.push(SendBuffer::Own(piece));
+    }
+
     fn push(&mut self, buffer: SendBuffer) {
         assert!(!buffer.is_empty(), "only bytes are queued");
         self.queued_bytes += buffer.len();

@@ -3,15 +3,17 @@
 
 use super::ShardSettings;
 use super::conn::Conn;
+use super::listing::Source;
 use super::lists::{CHILDREN_MIN, ChildLists, ListState};
 use super::watches::{Watches, mode};
 use crate::ids::Zxid;
+use crate::limits;
 use crate::tree::permission;
 use crate::tree::{Node, Slot, Tree};
 use crate::wire::codes::{EventType, perms};
 use crate::wire::records::{encode_acls, encode_event};
 use crate::wire::request::{MultiHeader, SetWatches};
-use crate::wire::{Acl, ErrorCode, Op, Request, Writer};
+use crate::wire::{Acl, ErrorCode, Op, Request, Stat, Writer};
 
 /// What a read needs beside its connection.
 pub struct ReadContext<'a> {
@@ -19,9 +21,21 @@ pub struct ReadContext<'a> {
     pub watches: &'a mut Watches,
     pub lists: &'a mut ChildLists,
     pub settings: &'a ShardSettings,
+    /// An answer that has to be put together in slices can be begun.
+    pub may_list: bool,
 }
 
-/// The outcome of a read: the reply's error code, its body being in `body` already.
+/// What became of a read without an error.
+pub enum Answered {
+    /// Its body is in `body`.
+    Whole,
+    /// It is so long that it is put together in slices.
+    InSlices(Source),
+    /// The same, and that cannot be begun yet; nothing was done.
+    NotYet,
+}
+
+/// The outcome of a read that is answered at once: the reply's error code, its body being in `body` already.
 pub type ReadResult = Result<(), ErrorCode>;
 
 /// Decodes and answers a read. Events that setWatches causes go to `events` and must precede the reply. On an error
@@ -33,25 +47,32 @@ pub fn execute(
     request: &[u8],
     body: &mut Vec<u8>,
     events: &mut Vec<u8>,
-) -> ReadResult {
+) -> Result<Answered, ErrorCode> {
     let request = Request::decode(op, request).map_err(|_| ErrorCode::MarshallingError)?;
+    match request {
+        Request::GetChildren { path, watch, with_stat } => {
+            return children(context, conn, &path, watch, with_stat, body);
+        }
+        Request::GetAllChildrenNumber { path } => return descendants(context, conn, &path, body),
+        Request::GetEphemerals { prefix } => return ephemerals(context, conn, prefix.as_deref(), body),
+        other => execute_short(context, conn, other, body, events)?,
+    }
+    Ok(Answered::Whole)
+}
+
+fn execute_short(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    request: Request<'_>,
+    body: &mut Vec<u8>,
+    events: &mut Vec<u8>,
+) -> ReadResult {
     match request {
         Request::Ping => Ok(()),
         Request::Exists { path, watch } => exists(context, conn, &path, watch, body),
         Request::GetData { path, watch } => data(context, conn, &path, watch, body),
-        Request::GetChildren { path, watch, with_stat } => {
-            children(context, conn, &path, watch, with_stat, body)
-        }
         Request::GetAcl { path } => acl(context, conn, &path, body),
         Request::MultiRead(reads) => multi_read(context, conn, &reads, body),
-        Request::GetAllChildrenNumber { path } => {
-            let (slot, _) = readable(context, conn, &path)?;
-            // Under its other name the root counts itself, too.
-            let itself = i32::from(path.is_empty());
-            Writer::new(body).int(context.tree.descendant_count(slot) as i32 + itself);
-            Ok(())
-        }
-        Request::GetEphemerals { prefix } => ephemerals(context, conn, prefix.as_deref(), body),
         Request::CheckWatches { path, kind } => {
             let modes = watch_modes(kind, true)?;
             if context.watches.modes(conn.id.slot, &path) & modes == 0 {
@@ -148,32 +169,79 @@ fn children(
     watch: bool,
     with_stat: bool,
     body: &mut Vec<u8>,
-) -> ReadResult {
+) -> Result<Answered, ErrorCode> {
     let (slot, node) = readable(context, conn, path)?;
+    let stat = context.tree.stat(slot);
+    let is_long = stat.num_children as usize > context.settings.listing_entries_at_once
+        && context.lists.find(node.path(), state_of(node, &stat)).is_none();
+    if is_long && !context.may_list {
+        return Ok(Answered::NotYet);
+    }
     if watch {
         self::watch(context, conn, path, mode::CHILD)?;
     }
-    let stat = context.tree.stat(slot);
-    let state = ListState { czxid: node.czxid(), pzxid: Zxid(stat.pzxid) };
-    let is_large = stat.num_children as usize >= CHILDREN_MIN;
-    match is_large.then(|| context.lists.find(node.path(), state)).flatten() {
-        Some(list) => body.extend_from_slice(list),
-        None => {
-            let start = body.len();
-            Writer::new(body).int(stat.num_children);
-            for (_, child) in context.tree.children(slot) {
-                Writer::new(body).buffer(Some(child.name_bytes()));
-                fits(context, start, body)?;
-            }
-            if is_large {
-                context.lists.keep(node.path(), state, &body[start..]);
-            }
-        }
+    if is_long {
+        let next = context.tree.first_child(slot);
+        let path = node.path().into();
+        return Ok(Answered::InSlices(Source::Children { parent: slot, next, path, stat, with_stat }));
     }
+    list_children(context, slot, &stat, &mut usize::MAX.clone(), body)?;
     if with_stat {
         stat.encode(body);
     }
+    Ok(Answered::Whole)
+}
+
+fn state_of(node: &Node, stat: &Stat) -> ListState {
+    ListState { czxid: node.czxid(), pzxid: Zxid(stat.pzxid) }
+}
+
+/// The names of all children. Those of a list that was not kept count against `at_most`.
+fn list_children(
+    context: &mut ReadContext<'_>,
+    slot: Slot,
+    stat: &Stat,
+    at_most: &mut usize,
+    body: &mut Vec<u8>,
+) -> ReadResult {
+    let node = context.tree.at(slot);
+    let state = state_of(node, stat);
+    let count = stat.num_children as usize;
+    let is_kept = count >= CHILDREN_MIN;
+    if let Some(list) = is_kept.then(|| context.lists.find(node.path(), state)).flatten() {
+        body.extend_from_slice(list);
+        return Ok(());
+    }
+    *at_most = at_most.checked_sub(count).ok_or(ErrorCode::MarshallingError)?;
+    let start = body.len();
+    Writer::new(body).int(stat.num_children);
+    for (_, child) in context.tree.children(slot) {
+        Writer::new(body).buffer(Some(child.name_bytes()));
+        fits(context, start, body)?;
+    }
+    if is_kept {
+        context.lists.keep(node.path(), state, &body[start..]);
+    }
     Ok(())
+}
+
+fn descendants(
+    context: &ReadContext<'_>,
+    conn: &Conn,
+    path: &str,
+    body: &mut Vec<u8>,
+) -> Result<Answered, ErrorCode> {
+    let (slot, node) = readable(context, conn, path)?;
+    let Some(count) = context.tree.descendant_count(slot, context.settings.listing_entries_at_once) else {
+        if !context.may_list {
+            return Ok(Answered::NotYet);
+        }
+        return Ok(Answered::InSlices(Source::Descendants { path: node.path().into(), next: 0 }));
+    };
+    // Under its other name the root counts itself, too.
+    let itself = i32::from(path.is_empty());
+    Writer::new(body).int(count as i32 + itself);
+    Ok(Answered::Whole)
 }
 
 fn acl(context: &ReadContext<'_>, conn: &Conn, path: &str, body: &mut Vec<u8>) -> ReadResult {
@@ -209,6 +277,7 @@ fn multi_read(
     body: &mut Vec<u8>,
 ) -> ReadResult {
     let start = body.len();
+    let mut children_max = limits::MULTI_READ_CHILDREN_MAX;
     for read in reads {
         let (op, path) = match read {
             Request::GetData { path, .. } => (Op::GetData, path),
@@ -219,7 +288,10 @@ fn multi_read(
         MultiHeader { op: op as i32, done: false, err: 0 }.encode(body);
         let result = match op {
             Op::GetData => data(context, conn, path, false, body),
-            _ => children(context, conn, path, false, false, body),
+            _ => readable(context, conn, path).map(|(slot, _)| slot).and_then(|slot| {
+                let stat = context.tree.stat(slot);
+                list_children(context, slot, &stat, &mut children_max, body)
+            }),
         };
         fits(context, start, body)?;
         match result {
@@ -250,16 +322,23 @@ fn ephemerals(
     conn: &Conn,
     prefix: Option<&str>,
     body: &mut Vec<u8>,
-) -> ReadResult {
+) -> Result<Answered, ErrorCode> {
+    let (tree, session) = (context.tree, conn.session);
     let prefix = prefix.filter(|prefix| !prefix.trim().is_empty()).unwrap_or("/");
-    let paths: Vec<&str> = context
-        .tree
-        .ephemerals(conn.session)
-        .map(Node::path)
-        .filter(|path| path.starts_with(prefix))
-        .collect();
+    let at_once = context.settings.listing_entries_at_once;
+    if tree.ephemeral_slots(session).nth(at_once).is_some() {
+        if !context.may_list {
+            return Ok(Answered::NotYet);
+        }
+        let slots = tree.ephemeral_slots(session).collect();
+        return Ok(Answered::InSlices(Source::Ephemerals { session, prefix: prefix.into(), slots }));
+    }
+    let paths: Vec<&str> =
+        tree.ephemerals(session).map(Node::path).filter(|path| path.starts_with(prefix)).collect();
+    let start = body.len();
     Writer::new(body).strings(&paths);
-    Ok(())
+    fits(context, start, body)?;
+    Ok(Answered::Whole)
 }
 
 /// The modes a WatcherType means. Checking a persistent watch looks at the data table only; both are one mode here.

@@ -3,7 +3,7 @@
 use super::complaints::{Kind, protocol};
 use super::conn::{Conn, Phase};
 use super::handshake::First;
-use super::reads::{self, ReadContext};
+use super::reads::{self, Answered, ReadContext};
 use super::{Shard, ShardOutput, conn_in};
 use crate::ids::{ConnId, Now, Origin, Zxid};
 use crate::limits;
@@ -208,7 +208,7 @@ impl Shard {
     fn is_write_after_many_reads(&self, id: ConnId, frame: &[u8]) -> bool {
         let Some(conn) = self.conn(id) else { return false };
         let reads = conn.pending.len() - conn.writes_pending;
-        reads > limits::READS_BEFORE_WRITE_MAX
+        (reads > limits::READS_BEFORE_WRITE_MAX || conn.long_reads > 0 || conn.listing.is_some())
             && frame
                 .get(4..8)
                 .and_then(|op| op.try_into().ok())
@@ -335,12 +335,13 @@ impl Shard {
         body: &[u8],
         out: &mut Vec<ShardOutput>,
     ) {
-        let Some(conn) = self.conn_mut(id) else { return };
-        if conn.pending.is_empty() {
-            self.answer_read(id, header, now.mono_ms, body, out);
-        } else {
-            conn.push_read(header.xid, header.op, body, now);
+        let Some(conn) = self.conn(id) else { return };
+        if conn.pending.is_empty() && conn.listing.is_none() {
+            return self.answer_read(id, header, now.mono_ms, body, Held::ByBounds, out);
         }
+        let is_long = self.may_be_long(header.op, body);
+        let Some(conn) = conn_in(&mut self.conns, id) else { return };
+        conn.push_read(header.xid, header.op, body, is_long, now);
     }
 
     fn answer_read(
@@ -349,6 +350,7 @@ impl Shard {
         header: RequestHeader,
         at_ms: u64,
         body: &[u8],
+        held: Held,
         out: &mut Vec<ShardOutput>,
     ) {
         let Some(op) = Op::from_i32(header.op).filter(|op| is_served(*op)) else {
@@ -368,8 +370,24 @@ impl Shard {
             watches: &mut self.watches,
             lists: &mut self.lists,
             settings: &self.settings,
+            may_list: self.listings.has_room() || held == Held::ByNothing,
         };
         let result = reads::execute(&mut context, &conn, op, body, &mut reply, &mut events);
+        let result = match result {
+            Ok(Answered::Whole) => Ok(()),
+            Err(err) => Err(err),
+            Ok(later) => {
+                reply.truncate(start);
+                *conn.out.tail() = reply;
+                self.scratch = events;
+                match later {
+                    Answered::InSlices(source) => self.begin_listing(&mut conn, header, at_ms, source),
+                    _ => self.await_listing(&mut conn, header, at_ms, body),
+                }
+                self.conns[id.slot as usize] = Some(conn);
+                return;
+            }
+        };
         if let Err(err) = result {
             reply.truncate(body_start);
             if reply.capacity() > super::sends::SPARE_BUFFER_BYTES_MAX {
@@ -404,6 +422,9 @@ impl Shard {
             return self.drop_conn(id, out);
         }
         self.answer_waiting_reads(id, Held::ByNothing, out);
+        if self.conn(id).is_some_and(|conn| conn.listing.is_some()) {
+            self.complete_listing(id, out);
+        }
         let zxid = self.tree.applied();
         // Crash story: a client sends closeSession, a read and a write in one piece. The read is never answered, so
         // the answer to the write would meet it at the front. Nothing follows the end of a connection.
@@ -434,15 +455,30 @@ impl Shard {
 
     /// Answers the reads that no write of their connection precedes any more. Behind one large answer the next waits
     /// until that is sent; before the state changes by a later write of the connection none waits.
+    #[inline]
     pub(super) fn answer_waiting_reads(&mut self, id: ConnId, held: Held, out: &mut Vec<ShardOutput>) {
+        if conn_in(&mut self.conns, id).is_some_and(|conn| conn.has_waiting_read()) {
+            self.answer_reads(id, held, out);
+        }
+    }
+
+    fn answer_reads(&mut self, id: ConnId, held: Held, out: &mut Vec<ShardOutput>) {
         while let Some(conn) = conn_in(&mut self.conns, id)
             && conn.has_waiting_read()
             && conn.phase == Phase::Established
-            && !(held == Held::ByBounds && conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX)
         {
+            let is_held = conn.is_listing() || conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX;
+            if held == Held::ByBounds && is_held {
+                return;
+            }
+            if conn.listing.is_some() {
+                self.complete_listing(id, out);
+                continue;
+            }
+            self.listings.stop_waiting(conn);
             let Some(pending) = conn.pop_pending() else { break };
             let header = RequestHeader { xid: pending.xid, op: pending.op };
-            self.answer_read(id, header, pending.at_ms, &pending.body.unwrap_or_default(), out);
+            self.answer_read(id, header, pending.at_ms, &pending.body.unwrap_or_default(), held, out);
         }
     }
 
@@ -465,7 +501,7 @@ impl Shard {
 
     /// A reply in the order of requests is queued: it is counted, and the next flush takes it. True if more is held now
     /// than this shard may hold.
-    fn queue_reply(&mut self, conn: &mut Conn, op: Option<Op>, xid: i32, zxid: Zxid, at_ms: u64) -> bool {
+    pub(super) fn queue_reply(&mut self, conn: &mut Conn, op: Option<Op>, xid: i32, zxid: Zxid, at_ms: u64) -> bool {
         let now_ms = self.now.mono_ms;
         let latency_ms = now_ms - at_ms;
         conn.stats.on_reply(op, xid, zxid.0, now_ms, latency_ms);
@@ -535,7 +571,7 @@ impl Shard {
 }
 
 /// The length-prefixed bytes that begin there, if they are whole.
-fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
+pub(super) fn frame_at(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let (length, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
     rest.get(..u32::from_be_bytes(*length) as usize)
 }

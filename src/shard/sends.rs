@@ -42,7 +42,7 @@ impl Sends {
     /// Brings the sum of what is held for connections up to date with one of them.
     #[inline]
     pub fn count(&mut self, conn: &mut Conn) {
-        let held = conn.out.len() + conn.sending.unwrap_or(0);
+        let held = conn.bytes_to_send();
         assert!(self.held_bytes >= conn.held_bytes, "the sum is that of its parts");
         self.held_bytes = self.held_bytes - conn.held_bytes + held;
         conn.held_bytes = held;

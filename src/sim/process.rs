@@ -89,6 +89,8 @@ impl Settings {
             max_session_timeout_ms: 10_000,
             sessionless_timeout_ms: 2000,
             outstanding_max: self.outstanding_max,
+            // Lists of a few children already take several turns.
+            listing_entries_at_once: 1 + self.seed as usize % 5,
             ..ShardSettings::default()
         }
     }

@@ -190,6 +190,26 @@ impl Tree {
             .map(|child| (child, self.at(child)))
     }
 
+    /// The one after a child, in the order of `children`.
+    pub fn next_sibling(&self, slot: Slot) -> Slot {
+        self.slots.entry(slot).next()
+    }
+
+    /// The first child of a node.
+    pub fn first_child(&self, slot: Slot) -> Slot {
+        self.family(slot).map_or(Slot::NONE, |family| family.first)
+    }
+
+    /// The node in a slot, if there is such a slot and it is in use.
+    pub fn get(&self, slot: Slot) -> Option<&Node> {
+        self.slots.get(slot)
+    }
+
+    /// All slots in use are before it.
+    pub fn slots_end(&self) -> u32 {
+        self.slots.end()
+    }
+
     /// An access control list in use.
     pub fn acl(&self, id: AclId) -> &Arc<[Acl]> {
         if id == AclId::OPEN { &self.open } else { &self.acls[&id].0 }
@@ -205,10 +225,15 @@ impl Tree {
         self.acls.iter().map(|(id, (acl, _))| (*id, acl))
     }
 
+    /// Places of a session's nodes.
+    pub fn ephemeral_slots(&self, session: SessionId) -> impl Iterator<Item = Slot> {
+        let owned = self.ephemerals.as_ref().and_then(|owners| owners.get(&session));
+        owned.into_iter().flat_map(Owned::iter)
+    }
+
     /// Nodes of a session.
     pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &Node> {
-        let owned = self.ephemerals.as_ref().and_then(|owners| owners.get(&session));
-        owned.into_iter().flat_map(Owned::iter).map(|slot| self.at(slot))
+        self.ephemeral_slots(session).map(|slot| self.at(slot))
     }
 
     /// Sessions that own nodes, ascending.
@@ -218,18 +243,21 @@ impl Tree {
         sessions
     }
 
-    /// All nodes below one, at any depth. Walks them.
-    pub fn descendant_count(&self, slot: Slot) -> u64 {
+    /// All nodes below one, at any depth. Walks them, but no more than so many: then it is None.
+    pub fn descendant_count(&self, slot: Slot, at_most: usize) -> Option<u64> {
         if slot == self.root {
-            return u64::from(self.slots.count()) - 1;
+            return Some(u64::from(self.slots.count()) - 1);
         }
         let mut count = 0;
         let mut stack = vec![slot];
         while let Some(slot) = stack.pop() {
             count += self.child_stat(slot).count as u64;
+            if count > at_most as u64 {
+                return None;
+            }
             stack.extend(self.children(slot).map(|(child, _)| child));
         }
-        count
+        Some(count)
     }
 
     /// Calls `visit` for a node and everything below, parents before children.

@@ -23,6 +23,17 @@ impl Slot {
     /// No slot.
     pub const NONE: Slot = Slot(SLOT_MASK);
 
+    /// The one of this number.
+    pub fn at(index: u32) -> Slot {
+        assert!(index < SLOT_MASK, "a tree has fewer slots");
+        Slot(index)
+    }
+
+    /// Its number; they begin at 0.
+    pub fn index(self) -> u32 {
+        self.0
+    }
+
     /// Itself, unless it is none.
     pub fn some(self) -> Option<Slot> {
         (self != Slot::NONE).then_some(self)
@@ -156,6 +167,11 @@ impl Slots {
     /// Nodes there are.
     pub fn count(&self) -> u32 {
         self.nodes
+    }
+
+    /// All slots in use are before it.
+    pub fn end(&self) -> u32 {
+        self.entries.count()
     }
 
     /// The slot that the next new node gets.
