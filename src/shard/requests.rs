@@ -501,7 +501,14 @@ impl Shard {
 
     /// A reply in the order of requests is queued: it is counted, and the next flush takes it. True if more is held now
     /// than this shard may hold.
-    pub(super) fn queue_reply(&mut self, conn: &mut Conn, op: Option<Op>, xid: i32, zxid: Zxid, at_ms: u64) -> bool {
+    pub(super) fn queue_reply(
+        &mut self,
+        conn: &mut Conn,
+        op: Option<Op>,
+        xid: i32,
+        zxid: Zxid,
+        at_ms: u64,
+    ) -> bool {
         let now_ms = self.now.mono_ms;
         let latency_ms = now_ms - at_ms;
         conn.stats.on_reply(op, xid, zxid.0, now_ms, latency_ms);
