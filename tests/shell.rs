@@ -15,6 +15,7 @@ use support::{Server, eventually};
 fn shell(server: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
     command.args(["shell", "-server", server]).env("TZ", "UTC").env("RINGKEEPER_HISTORY", "");
+    command.env("RINGKEEPER_HINTS", "always");
     command.env_remove("VISUAL").env_remove("EDITOR").stdin(Stdio::null());
     command
 }
@@ -104,11 +105,7 @@ fn errors_keep_zkclis_line_and_say_what_to_do() {
     let cases: &[(&[&str], &str, i32)] = &[
         (&["get", "/a/c/d"], "Node does not exist: /a/c/d\n  hint: /a exists, /a/c does not", 1),
         (&["set", "-v", "7", "/a", "y"], "version No is not valid : /a\n  hint: its dataVersion is 0", 1),
-        (
-            &["delete", "/a"],
-            "Node not empty: /a\n  hint: 1 nodes are below it; deleteall /a deletes them, too",
-            1,
-        ),
+        (&["delete", "/a"], "Node not empty: /a\n  hint: 1 node is below it; deleteall /a deletes all", 1),
         (&["delete", "-v", "x", "/a"], "-v argument must be an int value, found \"x\"", 1),
         (&["set", "-b", "/a", "%"], "-b: this is not base64: Invalid symbol 37, offset 0.", 1),
         (&["redo", "x"], "Command index out of range", 1),
@@ -277,14 +274,14 @@ fn a_subtree_goes_to_a_file_and_comes_back() {
     ok(&zk, &["create", "-e", "/app/mine"]);
     assert!(ok(&zk, &["export", "/app", file]).starts_with("4 nodes of /app"));
     let report = ok(&zk, &["import", file, "/copy/of/app"]);
-    assert_eq!(report, "3 nodes created below /copy/of/app; 1 were ephemeral and are left out");
+    assert_eq!(report, "3 nodes created below /copy/of/app; 1 node left out, because ephemeral");
     assert_eq!(ok(&zk, &["get", "/copy/of/app"]), "top");
     assert_eq!(ok(&zk, &["get", "/copy/of/app/null"]), "null");
     assert_eq!(ok(&zk, &["get", "-b", "/copy/of/app/bytes"]), "AP8=");
     assert_eq!(ok(&zk, &["getAcl", "/copy/of/app/bytes"]), ok(&zk, &["getAcl", "/app/bytes"]));
     ok(&zk, &["set", "/app", "changed"]);
     let report = ok(&zk, &["import", file]);
-    assert!(report.starts_with("0 nodes created below /app; 3 existed already"), "{report}");
+    assert!(report.starts_with("0 nodes created below /app; 3 nodes that existed already left"), "{report}");
     assert_eq!(ok(&zk, &["get", "/app"]), "changed");
     ok(&zk, &["import", file, "--overwrite"]);
     assert_eq!(ok(&zk, &["get", "/app"]), "top");
@@ -329,11 +326,223 @@ fn edit_writes_back_unless_somebody_else_did() {
         env!("CARGO_BIN_EXE_ringkeeper")
     );
     let (_, stderr, code) = edit(&meddler);
-    assert!(stderr.contains("somebody else changed /conf meanwhile; your text is in "), "{stderr}");
+    assert!(stderr.contains("hint: somebody else changed /conf meanwhile"), "{stderr}");
     assert_eq!((code, ok(&zk, &["get", "/conf"]).as_str()), (1, "theirs"));
-    let kept = stderr.rsplit("your text is in ").next().expect("a name");
-    assert_eq!(std::fs::read_to_string(kept).expect("it is kept"), "mine\n");
-    std::fs::remove_file(kept).expect("removed");
+    assert_eq!(kept(&stderr), "mine\n");
+    // An editor that fails after its user has typed.
+    let (_, stderr, code) = edit("f() { echo typed >\"$1\"; return 3; }; f");
+    assert!(stderr.contains("exit status: 3; nothing was changed; your text is in "), "{stderr}");
+    assert_eq!((code, kept(&stderr).as_str()), (1, "typed\n"));
+    assert_eq!(ok(&zk, &["get", "/conf"]), "theirs");
+}
+
+/// What the file holds that `edit` has left, which is removed.
+fn kept(stderr: &str) -> String {
+    let line = stderr.lines().find(|line| line.contains("your text is in ")).expect("a line");
+    let file = line.rsplit("your text is in ").next().expect("a name");
+    let text = std::fs::read_to_string(file).expect("it is kept");
+    std::fs::remove_file(file).expect("removed");
+    text
+}
+
+/// The lines of a pipe, with these identities.
+fn script(zk: &str, lines: &[&str]) -> (String, String) {
+    let mut child = shell(zk)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the shell");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    lines.iter().for_each(|line| writeln!(stdin, "{line}").expect("it reads"));
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn what_was_exported_comes_back_also_below_read_only_parents() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("cfg.json").display().to_string();
+    for path in ["/cfg", "/cfg/a", "/cfg/a/b", "/own", "/own/x"] {
+        ok(&zk, &["create", path, "data"]);
+    }
+    for (path, acl) in [
+        ("/cfg/a/b", "world:anyone:r"),
+        ("/cfg/a", "world:anyone:r,ip:127.0.0.1:rw"),
+        ("/cfg", "world:anyone:r"),
+    ] {
+        ok(&zk, &["setAcl", path, acl]);
+    }
+    ok(&zk, &["export", "/cfg", &file]);
+    assert_eq!(ok(&zk, &["import", &file, "/restored"]), "3 nodes created below /restored");
+    for below in ["", "/a", "/a/b"] {
+        let acl = |root: &str| ok(&zk, &["getAcl", &format!("{root}{below}")]);
+        assert_eq!(acl("/restored"), acl("/cfg"), "{below}");
+    }
+    // By an owner whose identity no parent gives the right to create.
+    let me = "addauth digest me:secret";
+    script(&zk, &[me, "setAcl /own/x auth::cdrwa", "setAcl /own auth::ra", &format!("export /own {file}")]);
+    let (stdout, stderr) =
+        script(&zk, &[me, &format!("import {file} /again"), "getAcl /again", "getAcl /again/x"]);
+    assert!(stdout.contains("2 nodes created below /again"), "{stdout}{stderr}");
+    assert_eq!(stdout.matches("'digest,'me:").count(), 2, "{stdout}");
+    assert!(stdout.contains(": ra\n") && stdout.contains(": cdrwa\n"), "{stdout}");
+    // What the server does not show, the file cannot hold.
+    let (_, stderr) = script(&zk, &[me, "setAcl /own auth::r", &format!("export /own {file}")]);
+    assert!(stderr.contains("hides the digests in the ACL of 1 node (/own is the first)"), "{stderr}");
+}
+
+#[test]
+fn an_import_that_fails_says_what_it_did() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("half.json");
+    let node = |path: &str, acl: &str| format!(r#"{{"path":"{path}","data":null,"acl":["{acl}"]}}"#);
+    let nodes = [
+        node("", "world:anyone:r"),
+        node("/a", "world:anyone:cdrwa"),
+        node("/b", "nosuchscheme:x:r"),
+        node("/c", "world:anyone:cdrwa"),
+    ];
+    let text =
+        format!(r#"{{"format":"ringkeeper-subtree","version":1,"path":"/x","nodes":[{}]}}"#, nodes.join(","));
+    std::fs::write(&file, text).expect("written");
+    let file = file.display().to_string();
+    let (_, stderr, code) = run(&zk, &["import", &file]);
+    assert!(stderr.starts_with("Acl is not valid : /x/b; 2 nodes created below /x before that"), "{stderr}");
+    assert_eq!(code, 1);
+    // Nothing stays open: the parent has its ACL.
+    assert_eq!(ok(&zk, &["getAcl", "/x"]), "'world,'anyone\n: r");
+    let (_, stderr, _) = finish(shell(&zk).args(["--output", "json", "import", &file, "/y"]));
+    let value: serde_json::Value = serde_json::from_str(&stderr).expect("one JSON value");
+    assert_eq!(value["error"], "InvalidACL");
+    assert!(value["message"].as_str().expect("a text").contains("2 nodes created below /y"), "{value}");
+}
+
+#[test]
+fn an_export_names_what_may_not_be_read_and_can_leave_it_out() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("some.json");
+    let name = file.display().to_string();
+    for path in ["/p", "/p/open", "/p/secret", "/p/secret/below"] {
+        ok(&zk, &["create", path]);
+    }
+    script(&zk, &["addauth digest me:secret", "setAcl /p/secret auth::cdrwa"]);
+    let (_, stderr, code) = run(&zk, &["export", "/p", &name]);
+    assert!(
+        stderr.starts_with("Insufficient permission : /p/secret; nothing was written; --skip leaves out")
+    );
+    assert!(code == 1 && !file.exists(), "{stderr}");
+    let told = ok(&zk, &["export", "/p", &name, "--skip"]);
+    assert!(told.contains("what may not be read is left out with all below it: /p/secret"), "{told}");
+    assert_eq!(ok(&zk, &["import", &name, "/q"]), "2 nodes created below /q");
+    assert_eq!(ok(&zk, &["ls", "-R", "/q"]), "/q\n/q/open");
+}
+
+#[test]
+fn errors_in_json_have_names() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    for path in ["/a", "/a/b"] {
+        ok(&zk, &["create", path]);
+    }
+    let cases: &[(&[&str], &str, i32)] = &[
+        (&["delete", "/a"], "NotEmpty", 1),
+        (&["create", "/a"], "NodeExists", 1),
+        (&["set", "/a", "x", "-v", "9"], "BadVersion", 1),
+        (&["removewatches", "/a"], "NoWatcher", 1),
+        (&["reconfig", "-remove", "1"], "ReconfigDisabled", 1),
+        (&["setAcl", "/a", "x:y:r"], "InvalidACL", 1),
+        (&["create", "/b", "x", "x:y:r"], "InvalidACL", 1),
+        (&["listquota", "/a"], "NoNode", 0),
+        (&["setquota", "-n", "x", "/a"], "Usage", 0),
+        (&["setquota", "-n", "1", "/none"], "NoNode", 1),
+        (&["get"], "Usage", 1),
+        (&["get", "--nothing", "/a"], "Usage", 1),
+        (&["get", "a"], "BadPath", 1),
+        (&["import", "/nonexistent"], "Failed", 1),
+        (&["nonsense"], "UnknownCommand", 127),
+    ];
+    for (words, name, expected_code) in cases {
+        let (_, stderr, code) = finish(shell(&zk).args(["--output", "json"]).args(*words));
+        let value: serde_json::Value =
+            serde_json::from_str(&stderr).unwrap_or_else(|error| panic!("{words:?}: {error}: {stderr}"));
+        assert_eq!((value["error"].as_str(), code), (Some(*name), *expected_code), "{words:?}: {value}");
+    }
+    let (_, stderr, _) =
+        finish(shell("127.0.0.1:1").args(["--output", "json", "-timeout", "100", "ls", "/"]));
+    assert!(stderr.contains(r#""error":"ConnectionLoss""#), "{stderr}");
+}
+
+#[test]
+fn hints_are_for_people() {
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let quiet = |words: &[&str]| finish(shell(&zk).env_remove("RINGKEEPER_HINTS").args(words));
+    assert_eq!(quiet(&["get", "/none"]).1, "Node does not exist: /none");
+    let (_, stderr, code) = quiet(&["create", "/a", "x", "world:anyone:xyz"]);
+    let line = "Unknown perm type: ";
+    assert_eq!((stderr, code), (format!("{line}x\n{line}y\n{line}z\nCreated /a"), 0));
+    let (_, stderr, _) = run(&zk, &["create", "/b", "x", "world:anyone:rz"]);
+    assert!(
+        stderr.contains("  hint: an ACL is scheme:id:permissions,...")
+            && stderr.contains("\"world:anyone:r\"")
+    );
+    let (_, stderr, _) = run(&zk, &["setAcl", "/b", "world:anyone:xyz"]);
+    assert!(stderr.contains("which lets in nobody but a superuser"), "{stderr}");
+}
+
+#[test]
+fn help_explains_forms_units_and_modes() {
+    let help = |command: &str| finish(shell("127.0.0.1:1").args(["help", command])).0;
+    let create = help("create");
+    assert!(create.contains("create [-s] [-e] [-c] [-t ttl] path [data] [acl]") && create.contains("-t: ms"));
+    assert!(
+        create.contains("scheme:id:permissions") && create.contains("e.g. create -e -s /app/"),
+        "{create}"
+    );
+    assert!(help("addWatch").contains("PERSISTENT_RECURSIVE: changes of the node and of all nodes below it"));
+}
+
+#[test]
+fn nobody_waits_for_a_server_that_says_nothing() {
+    // It takes connections and never answers; the session's timeout is longer than this test may take.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let ends = |zk: &str, lines: &str, before: &dyn Fn()| {
+        let mut child = shell(zk);
+        child.args(["-timeout", "600000"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = child.spawn().expect("the shell");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        before();
+        stdin.write_all(lines.as_bytes()).expect("it reads");
+        eventually("the shell ends", || child.try_wait().expect("a child to ask").is_some());
+    };
+    ends(&address, "quit\n", &|| {
+        // The connect request has come: the shell waits for its answer.
+        let (mut stream, _) = silent.accept().expect("a connection");
+        std::io::Read::read_exact(&mut stream, &mut [0; 4]).expect("a request");
+        std::mem::forget(stream);
+    });
+    // An address that nobody answers for: packets to it are lost.
+    ends("192.0.2.1:2181", "quit\n", &|| {});
+    // A server that stops in the middle of a session.
+    let server = Server::start("", &[]);
+    let zk = at(&server);
+    let mut piped = Piped::start(&zk);
+    piped.type_line("getAllChildrenNumber /");
+    piped.expect("2");
+    signal(&server, "STOP");
+    piped.type_line("quit");
+    eventually("the shell ends", || piped.child.try_wait().expect("a child to ask").is_some());
+    signal(&server, "CONT");
 }
 
 #[test]
@@ -393,10 +602,13 @@ fn on_a_terminal() {
     // A lost server is told above the prompt, and why a command fails below it.
     server.kill();
     tty.exp_string("state:Disconnected").expect("the event");
+    // The prompt below it says so too, before anybody presses a key.
+    tty.exp_string("(CONNECTING) ").expect("the prompt");
     tty.send_line("ls /").expect("sent");
     tty.exp_string("Connection refused").expect("the reason");
     server.launch();
     tty.exp_string("state:SyncConnected").expect("the event");
+    tty.exp_string("(CONNECTED) ").expect("the prompt");
     tty.send_line("quit").expect("sent");
     tty.exp_eof().expect("it ends");
     // The next session knows the lines of this one, but for the secret.

@@ -61,6 +61,44 @@ impl std::fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
+/// The name of a code, one word: the class below `KeeperException`.
+pub fn code_name(code: i32) -> &'static str {
+    match code {
+        -1 => "SystemError",
+        -2 => "RuntimeInconsistency",
+        -3 => "DataInconsistency",
+        -4 => "ConnectionLoss",
+        -5 => "MarshallingError",
+        -6 => "Unimplemented",
+        -7 => "OperationTimeout",
+        -8 => "BadArguments",
+        -12 => "UnknownSession",
+        -13 => "NewConfigNoQuorum",
+        -14 => "ReconfigInProgress",
+        -100 => "ApiError",
+        -101 => "NoNode",
+        -102 => "NoAuth",
+        -103 => "BadVersion",
+        -108 => "NoChildrenForEphemerals",
+        -110 => "NodeExists",
+        -111 => "NotEmpty",
+        -112 => "SessionExpired",
+        -113 => "InvalidCallback",
+        -114 => "InvalidACL",
+        -115 => "AuthFailed",
+        -118 => "SessionMoved",
+        -119 => "NotReadOnly",
+        -120 => "EphemeralOnLocalSession",
+        -121 => "NoWatcher",
+        -122 => "RequestTimeout",
+        -123 => "ReconfigDisabled",
+        -124 => "SessionClosedRequireSaslAuth",
+        -125 => "QuotaExceeded",
+        -127 => "ThrottledOp",
+        _ => "UnknownError",
+    }
+}
+
 /// How `KeeperException` calls a code.
 pub fn words(code: i32) -> String {
     let known = match code {
@@ -107,5 +145,15 @@ mod tests {
         let error = ClientError::code(ErrorCode::NoWatcher.code()).about("/a");
         assert_eq!(error.to_string(), "KeeperErrorCode = No such watcher for /a");
         assert_eq!(ClientError::code(-123).to_string(), "KeeperErrorCode = Reconfig is disabled");
+    }
+
+    #[test]
+    fn names_are_single_words() {
+        for code in -130..0 {
+            let name = code_name(code);
+            assert!(name.chars().all(|c| c.is_ascii_alphabetic()), "{code}: {name}");
+            let is_known = !words(code).starts_with("Unknown error");
+            assert!(!is_known || name != "UnknownError", "{code} has words and no name");
+        }
     }
 }

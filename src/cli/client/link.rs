@@ -57,7 +57,11 @@ pub(super) struct Inner {
     pub(super) last_failure: String,
     /// The user pressed Ctrl-C: calls fail until that is forgotten.
     pub(super) is_interrupted: bool,
+    /// The thread of this client does nothing more.
+    pub(super) is_ended: bool,
     stream: Option<TcpStream>,
+    /// A connection on which the server has not said yet whether there is a session.
+    asking: Option<TcpStream>,
     last_sent: Option<Instant>,
     unsent: VecDeque<Request>,
     sent: VecDeque<Request>,
@@ -113,7 +117,7 @@ impl Inner {
         if !matches!(self.phase, Phase::AuthFailed | Phase::Expired) {
             self.phase = Phase::Closed;
         }
-        if let Some(stream) = self.stream.take() {
+        for stream in self.stream.take().into_iter().chain(self.asking.take()) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
         self.fail_all(&ClientError::code(SESSION_EXPIRED));
@@ -144,6 +148,7 @@ impl Inner {
         self.timeout_ms = response.timeout_ms;
         self.phase = if response.read_only == Some(true) { Phase::ReadOnly } else { Phase::Connected };
         self.stream = Some(stream);
+        self.asking = None;
         self.last_failure.clear();
         (0..self.auths.len()).for_each(|index| self.send_auth(index));
         self.send_watches();
@@ -168,6 +173,7 @@ impl Inner {
     fn become_disconnected(&mut self, why: String) {
         self.last_failure = why;
         self.stream = None;
+        self.asking = None;
         self.fail_all(&ClientError::code(CONNECTION_LOSS));
         self.sent.clear();
         self.auth_replies.clear();
@@ -273,7 +279,11 @@ fn handshake(
     stream.set_write_timeout(Some(limit))?;
     let mut bytes = vec![0; 4];
     {
-        let inner = lock(shared);
+        let mut inner = lock(shared);
+        if !inner.phase.state().is_alive() {
+            return Err(io::Error::other("closed"));
+        }
+        inner.asking = Some(stream.try_clone()?);
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: Zxid(inner.last_zxid),

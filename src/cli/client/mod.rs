@@ -16,7 +16,7 @@ mod watches;
 
 pub use address::ConnectString;
 pub use calls::{Create, Kind};
-pub use error::{CONNECTION_LOSS, ClientError, SESSION_EXPIRED, words};
+pub use error::{CONNECTION_LOSS, ClientError, SESSION_EXPIRED, code_name};
 pub use watches::WatchKind;
 
 use crate::wire::{Op, RequestHeader};
@@ -122,7 +122,11 @@ impl Client {
         let inner = Mutex::new(Inner::default());
         let shared = Arc::new(Shared { settings, inner, changed: Condvar::new(), listener });
         let for_thread = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || link::run(&for_thread));
+        let thread = std::thread::spawn(move || {
+            link::run(&for_thread);
+            lock(&for_thread).is_ended = true;
+            for_thread.changed.notify_all();
+        });
         Client { shared, thread: Mutex::new(Some(thread)) }
     }
 
@@ -166,6 +170,11 @@ impl Client {
         wait_for(&receiver, None).map(|_| ())
     }
 
+    /// True if identities were proved beside the address.
+    pub fn has_identities(&self) -> bool {
+        !lock(&self.shared).auths.is_empty()
+    }
+
     /// True if `addWatch` watches this very subtree already.
     pub fn is_watching_below(&self, path: &str) -> bool {
         lock(&self.shared).watches.is_recursive(&self.with_chroot(path))
@@ -192,12 +201,19 @@ impl Client {
         self.abandon();
     }
 
-    /// Leaves without a word: the session lives on until it times out.
+    /// Leaves without a word: the session lives on until it times out. Waits a moment for the last event to be told, but not
+    /// for a thread that asks the network: a name, or an address, that nobody answers for.
     pub fn abandon(&self) {
         lock(&self.shared).become_closed();
         self.shared.changed.notify_all();
-        let thread = self.thread.lock().expect("no thread panics with this lock").take();
-        if let Some(thread) = thread {
+        let Some(thread) = self.thread.lock().expect("no thread panics with this lock").take() else {
+            return;
+        };
+        let inner = lock(&self.shared);
+        let runs = |inner: &mut link::Inner| !inner.is_ended;
+        let waited = self.shared.changed.wait_timeout_while(inner, LAST_EVENT_MAX, runs);
+        let has_ended = waited.expect("no thread panics with this lock").0.is_ended;
+        if has_ended {
             let _ = thread.join();
         }
     }
@@ -243,8 +259,10 @@ impl Drop for Client {
     }
 }
 
-/// A server that does not even answer a goodbye is left alone after this.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// A server that does not even answer a goodbye is left alone after this: the goodbye is on its way all the same.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// See `Client::abandon`.
+const LAST_EVENT_MAX: Duration = Duration::from_millis(300);
 
 fn without_chroot(chroot: &str, path: &str) -> String {
     match path.strip_prefix(chroot) {

@@ -132,12 +132,31 @@ impl Highlighter for Helpers {
         prompt: &'p str,
         _default: bool,
     ) -> std::borrow::Cow<'b, str> {
+        let client = self.client.lock().expect("no thread panics with this lock").clone();
+        let state = client.map_or_else(|| "CLOSED".into(), |client| client.state().to_string());
+        let prompt = with_state(prompt, &state);
         if !self.is_coloured {
             return prompt.into();
         }
-        let colour = if prompt.contains("(CONNECTED") { "32" } else { "31" };
+        let colour = if prompt.contains("(CONNECTED") || prompt.contains("(READONLY") { "32" } else { "31" };
         format!("\x1b[{colour}m{prompt}\x1b[0m").into()
     }
+}
+
+/// The prompt with the state of now in place of that of when the line was begun, and as wide as before: the editor knows
+/// where its cursor is by that.
+fn with_state(prompt: &str, state: &str) -> String {
+    let (Some(from), Some(to)) = (prompt.rfind('('), prompt.rfind(')')) else { return prompt.into() };
+    let (before, after) = (&prompt[..=from], prompt[to..].trim_end());
+    let room = prompt.len() - before.len() - after.len() - 1;
+    let state = match state {
+        long if long.len() <= room => long,
+        "CONNECTEDREADONLY" => "READONLY",
+        "AUTH_FAILED" => "AUTHFAILED",
+        other => other,
+    };
+    let state = &state[..state.len().min(room)];
+    format!("{before}{state}{after}{:width$}", "", width = 1 + room - state.len())
 }
 
 impl Completer for Helpers {
@@ -241,6 +260,22 @@ mod tests {
         assert_eq!(completed("get /app/"), ["/app/node-0"]);
         assert_eq!(completed("get /app/node-0").len(), CANDIDATES_MAX);
         assert_eq!(completed("get /app/node-012").len(), 10);
+    }
+
+    #[test]
+    fn the_prompt_shows_the_state_of_now_and_keeps_its_width() {
+        let drawn = "[zk: a(b):1(CONNECTING) 3] ";
+        for (state, expected) in [
+            ("CONNECTED", "[zk: a(b):1(CONNECTED) 3]  "),
+            ("CONNECTING", "[zk: a(b):1(CONNECTING) 3] "),
+            ("CLOSED", "[zk: a(b):1(CLOSED) 3]     "),
+            ("CONNECTEDREADONLY", "[zk: a(b):1(READONLY) 3]   "),
+            ("AUTH_FAILED", "[zk: a(b):1(AUTHFAILED) 3] "),
+        ] {
+            assert_eq!(with_state(drawn, state), expected);
+            assert_eq!(expected.len(), drawn.len());
+        }
+        assert_eq!(with_state("[zk: h(CLOSED) 12]     ", "CONNECTED"), "[zk: h(CONNECTED) 12]  ");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What goes wrong in a command: zkCli's line for it, the exit code, and what we add for the reader.
 
-use crate::cli::client::{ClientError, words};
+use crate::cli::client::{ClientError, code_name};
 use crate::wire::ErrorCode;
 
 /// A command that failed.
@@ -14,23 +14,45 @@ pub(super) struct Failure {
     pub(super) exit_code: u8,
     /// Of the server, for whom there is one.
     pub(super) cause: Option<ClientError>,
+    /// In JSON, where there is no cause.
+    pub(super) kind: &'static str,
 }
 
 impl Failure {
     /// Exit code 1.
     pub(super) fn new(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), hint: None, exit_code: 1, cause: None }
+        Failure { message: message.into(), hint: None, exit_code: 1, cause: None, kind: "Failed" }
+    }
+
+    /// The command was given wrong words; the message says which are right.
+    pub(super) fn usage(message: impl Into<String>) -> Failure {
+        Failure { kind: "Usage", ..Failure::new(message) }
     }
 
     /// As an exception of zkCli's option parser prints itself.
     pub(super) fn parse(class: &str, message: &str) -> Failure {
-        Failure::new(format!("org.apache.commons.cli.{class}: {message}"))
+        Failure::usage(format!("org.apache.commons.cli.{class}: {message}"))
     }
 
     /// There is no such command.
     pub(super) fn unknown(command: &str) -> Failure {
         let message = format!("Command not found: Command not found {command}");
-        Failure { exit_code: 127, ..Failure::new(message) }
+        Failure { exit_code: 127, kind: "UnknownCommand", ..Failure::new(message) }
+    }
+
+    /// The name of the error in JSON.
+    pub(super) fn name(&self) -> &'static str {
+        self.cause.as_ref().map_or(self.kind, name)
+    }
+
+    /// The same with a name of its own in JSON.
+    pub(super) fn named(self, kind: &'static str) -> Failure {
+        Failure { kind, ..self }
+    }
+
+    /// The same with more to its line.
+    pub(super) fn and(self, more: &str) -> Failure {
+        Failure { message: format!("{}; {more}", self.message), ..self }
     }
 
     /// The same with advice.
@@ -42,7 +64,7 @@ impl Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let exit_code = if error == ClientError::Interrupted { 130 } else { 1 };
-        Failure { message: line(&error), hint: None, exit_code, cause: Some(error) }
+        Failure { exit_code, cause: Some(error.clone()), ..Failure::new(line(&error)) }
     }
 }
 
@@ -83,12 +105,11 @@ pub(super) fn line(error: &ClientError) -> String {
     format!("{text}{path}")
 }
 
-/// The name of an error in JSON.
-pub(super) fn name(error: &ClientError) -> String {
+fn name(error: &ClientError) -> &'static str {
     match error {
-        ClientError::Code { code, .. } => words(*code),
-        ClientError::Interrupted => "Interrupted".into(),
-        ClientError::BadPath(_) => "BadPath".into(),
-        ClientError::Malformed(_) => "Malformed".into(),
+        ClientError::Code { code, .. } => code_name(*code),
+        ClientError::Interrupted => "Interrupted",
+        ClientError::BadPath(_) => "BadPath",
+        ClientError::Malformed(_) => "Malformed",
     }
 }

@@ -61,7 +61,8 @@ fn about_error(client: &Client, host: &str, words: &[String], error: &ClientErro
         Some("set changes its data".into())
     } else if error.is(ErrorCode::NotEmpty) {
         let count = client.all_children_number(path).ok()?;
-        Some(format!("{count} nodes are below it; deleteall {path} deletes them, too"))
+        let below = if count == 1 { "1 node is".into() } else { format!("{count} nodes are") };
+        Some(format!("{below} below it; deleteall {path} deletes all"))
     } else if error.is(ErrorCode::BadVersion) {
         let stat = client.exists(path, false).ok()??;
         let (name, version) = match words.first().map(String::as_str) {

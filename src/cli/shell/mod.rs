@@ -46,6 +46,7 @@ Options of the shell, before its command:
   --values text|hex|base64|json            how data is shown
 
 Exit codes: 0 done; 1 failed; 2 wrong options; 127 no such command; 130 interrupted.
+What to do about an error is told where standard error is a terminal ($RINGKEEPER_HINTS: always, never).
 The history is kept in ~/.local/state/ringkeeper/shell-history ($RINGKEEPER_HISTORY; empty: nowhere).";
 
 /// Runs the shell.
@@ -57,15 +58,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::from(exit_code);
         }
     };
-    for ignored in &options.ignored {
-        errln!("  hint: {ignored} is no option of this shell and is ignored; see ringkeeper shell --help");
-    }
     let is_interactive =
         options.command.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_interactive && let Err(error) = crate::io::signals::block_interrupt() {
         errln!("ringkeeper: Ctrl-C will end the shell: {error}");
     }
     let mut shell = Shell::new(options);
+    for ignored in &shell.options.ignored {
+        shell.out.hint(&format!(
+            "{ignored} is no option of this shell and is ignored; see ringkeeper shell --help"
+        ));
+    }
     if shell.out.is_json() && !shell.options.command.is_empty() {
         // A program wants the answer to its command and nothing before it.
         shell.announcer.turn(false);

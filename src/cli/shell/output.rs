@@ -80,6 +80,8 @@ pub(super) struct Out {
     pub(super) is_terminal: bool,
     /// Colours are wanted there.
     pub(super) is_coloured: bool,
+    /// Standard error is read by a person, who is told what to do about an error, and not by a script.
+    pub(super) has_hints: bool,
 }
 
 /// What a line is, for its colour.
@@ -96,7 +98,12 @@ impl Out {
         let is_terminal = std::io::stdout().is_terminal();
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Out { format, is_terminal, is_coloured: is_terminal && !is_plain }
+        let has_hints = match std::env::var_os("RINGKEEPER_HINTS").as_ref().and_then(|word| word.to_str()) {
+            Some("always") => true,
+            Some("never") => false,
+            _ => std::io::stderr().is_terminal(),
+        };
+        Out { format, is_terminal, is_coloured: is_terminal && !is_plain, has_hints }
     }
 
     pub(super) fn is_json(self) -> bool {
@@ -130,6 +137,30 @@ impl Out {
     /// To standard error.
     pub(super) fn complain(self, text: &str) {
         self.complain_in(Paint::Plain, text);
+    }
+
+    /// A complaint without which the command goes on, or which zkCli makes and calls no failure: `name` is that of the error
+    /// in JSON.
+    pub(super) fn complain_as(self, name: &str, text: &str) {
+        match self.format {
+            Format::Text => self.complain(text),
+            Format::Json => self.complain(&json!({ "error": name, "message": text }).to_string()),
+        }
+    }
+
+    /// Something noticed; in JSON a value of its own.
+    pub(super) fn warn(self, text: &str) {
+        match self.format {
+            Format::Text => self.complain(text),
+            Format::Json => self.complain(&json!({ "warning": text }).to_string()),
+        }
+    }
+
+    /// What to do about it, for a person.
+    pub(super) fn hint(self, text: &str) {
+        if self.has_hints && !self.is_json() {
+            self.complain_in(Paint::Hint, &format!("  hint: {text}"));
+        }
     }
 
     pub(super) fn complain_in(self, paint: Paint, text: &str) {

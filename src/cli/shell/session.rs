@@ -2,7 +2,7 @@
 
 use super::announcer::Announcer;
 use super::commands::{self, Command, Traits};
-use super::failure::{self, Failure};
+use super::failure::Failure;
 use super::flags::{self, Given};
 use super::options::Options;
 use super::output::{Out, Paint};
@@ -167,20 +167,20 @@ impl Shell {
     /// Tells what went wrong.
     pub(super) fn fail(&self, failure: &Failure) {
         if self.out.is_json() {
-            let error = failure.cause.as_ref().map_or_else(|| "Usage".into(), failure::name);
-            let json = json!({ "error": error, "message": failure.message, "hint": failure.hint });
+            let json = json!({ "error": failure.name(), "message": failure.message, "hint": failure.hint });
             return self.out.complain(&json.to_string());
         }
         self.out.complain_in(Paint::Error, &failure.message);
         if let Some(hint) = &failure.hint {
-            self.out.complain_in(Paint::Hint, &format!("  hint: {hint}"));
+            self.out.hint(hint);
         }
     }
 
-    /// As zkCli's.
+    /// As zkCli's, with room for the longest of the usual states: it is drawn again when the state changes.
     pub(super) fn prompt(&self) -> String {
         let state = self.session().map_or_else(|| "CLOSED".into(), |client| client.state().to_string());
-        format!("[zk: {}({state}) {}] ", self.host, self.count)
+        let room = PROMPT_STATE_MAX.saturating_sub(state.len());
+        format!("[zk: {}({state}) {}] {:room$}", self.host, self.count, "")
     }
 
     /// The end; returns the exit code. Without `quit`, zkCli just ends: its ephemeral nodes live until the session times
@@ -197,3 +197,6 @@ impl Shell {
         self.exit_code
     }
 }
+
+/// `CONNECTING` has so many letters.
+const PROMPT_STATE_MAX: usize = 10;

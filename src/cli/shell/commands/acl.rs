@@ -29,7 +29,7 @@ pub(super) fn show(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 
 pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let (path, text) = (argument(given, 1)?, argument(given, 2)?);
-    let acl = parse(shell, text);
+    let acl = parse(shell, path, text);
     let version = version(given)?;
     if given.has("R") {
         return walk::visit(shell, path, false, &mut |shell, path| {
@@ -78,11 +78,23 @@ pub(super) fn who_am_i(shell: &mut Shell, _given: &Given) -> Result<(), Failure>
 }
 
 /// `scheme:id:perms,...`, where the id may have colons; what has not this form is complained about and left out.
-pub(super) fn parse(shell: &Shell, text: &str) -> Vec<Acl> {
+pub(super) fn parse(shell: &Shell, path: &str, text: &str) -> Vec<Acl> {
     let (acl, complaints) = parsed(text);
-    complaints.iter().for_each(|complaint| shell.out.complain(complaint));
+    complaints.iter().for_each(|complaint| shell.out.warn(complaint));
+    if !complaints.is_empty() {
+        let left: Vec<String> = acl.iter().map(acl_text).collect();
+        shell.out.hint(&format!(
+            "{FORM}; without what is wrong, the ACL of {path} is \"{}\"{}",
+            left.join(","),
+            if acl.iter().all(|acl| acl.perms == 0) { ", which lets in nobody but a superuser" } else { "" }
+        ));
+    }
     acl
 }
+
+/// What an ACL looks like, in one line.
+pub(super) const FORM: &str = "an ACL is scheme:id:permissions,... with permissions of cdrwa (create, delete, read, write, \
+     admin), e.g. world:anyone:r,digest:user:HASH:cdrwa";
 
 fn parsed(text: &str) -> (Vec<Acl>, Vec<String>) {
     let (mut list, mut complaints) = (Vec::new(), Vec::new());

@@ -39,7 +39,7 @@ pub(super) fn history(shell: &mut Shell, _given: &Given) -> Result<(), Failure> 
 
 pub(super) fn redo(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let Some(text) = given.words.get(1) else { return Ok(()) };
-    let out_of_range = || Failure::new("Command index out of range");
+    let out_of_range = || Failure::usage("Command index out of range");
     let number: usize = text.parse().map_err(|_| out_of_range())?;
     if number >= shell.count {
         return Err(out_of_range());
@@ -47,7 +47,7 @@ pub(super) fn redo(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let line = shell.history[number].clone();
     let words = words::split(&line);
     if words.first().is_some_and(|name| name == "redo") {
-        return Err(Failure::new("No redoing redos"));
+        return Err(Failure::usage("No redoing redos"));
     }
     let now = shell.count;
     shell.history[now] = line;
@@ -80,7 +80,10 @@ pub(super) fn help(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     if let Some(name) = given.words.get(1) {
         let command = find(name).ok_or_else(|| Failure::unknown(name))?;
         let options = command.options();
-        let text = format!("{} {}\n    {}\n{options}", command.name, command.form, command.about);
+        let mut text = format!("{} {}\n    {}\n{options}", command.name, command.form, command.about);
+        let notes = super::notes::about(command.name);
+        notes.explained.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+        notes.examples.iter().for_each(|line| text.push_str(&format!("    e.g. {line}\n")));
         shell.out.text(text.trim_end());
         return Ok(());
     }
@@ -145,17 +148,17 @@ pub(super) fn reconfig(shell: &mut Shell, given: &Given) -> Result<(), Failure> 
     if !is_whole && !is_step {
         return Err(usage_of(given));
     }
-    let not_a_version = |_| Failure::new("-v must be followed by a long (configuration version)");
+    let not_a_version = |_| Failure::usage("-v must be followed by a long (configuration version)");
     let from_version =
         given.value("v").map_or(Ok(-1), |text| i64::from_str_radix(text, 16).map_err(not_a_version))?;
     if is_whole && is_step {
-        return Err(Failure::new(
+        return Err(Failure::usage(
             "Can't use -file or -members together with -add or -remove (mixing incremental and non-incremental \
              modes is not allowed)",
         ));
     }
     if given.has("file") && given.has("members") {
-        return Err(Failure::new(
+        return Err(Failure::usage(
             "Can't use -file and -members together (conflicting non-incremental modes)",
         ));
     }

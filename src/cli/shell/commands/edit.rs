@@ -20,8 +20,14 @@ pub(super) fn edit(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let after = match run_editor(&file) {
         Ok(after) => as_meant(&before, after),
         Err(why) => {
-            let _ = std::fs::remove_file(&file);
-            return Err(Failure::new(why).with_hint("$VISUAL or $EDITOR names the editor"));
+            let failure = Failure::new(why).with_hint("$VISUAL or $EDITOR names the editor");
+            return Err(match std::fs::read(&file) {
+                Ok(text) if text != before => failure.and(&kept(&file)),
+                _ => {
+                    let _ = std::fs::remove_file(&file);
+                    failure
+                }
+            });
         }
     };
     if after == before {
@@ -38,15 +44,18 @@ pub(super) fn edit(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         }
         Err(error) => {
             let is_conflict = error.is(ErrorCode::BadVersion);
-            let kept = format!("your text is in {}", file.display());
-            let failure = Failure::from(error);
-            Err(failure.with_hint(if is_conflict {
-                format!("somebody else changed {path} meanwhile; {kept}")
-            } else {
-                kept
-            }))
+            let failure = Failure::from(error).and(&kept(&file));
+            Err(match is_conflict {
+                true => failure.with_hint(format!("somebody else changed {path} meanwhile")),
+                false => failure,
+            })
         }
     }
+}
+
+/// Nobody types a long text twice.
+fn kept(file: &Path) -> String {
+    format!("your text is in {}", file.display())
 }
 
 /// Readable by its owner only: data may be secret.

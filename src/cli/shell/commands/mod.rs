@@ -4,6 +4,7 @@
 mod acl;
 mod admin;
 mod edit;
+mod notes;
 mod quota;
 mod read;
 mod transfer;
@@ -73,7 +74,7 @@ impl Command {
     }
 
     pub(super) fn usage_failure(&self) -> Failure {
-        Failure::new(self.usage())
+        Failure::usage(self.usage())
     }
 }
 
@@ -96,7 +97,7 @@ pub(super) fn argument(given: &Given, at: usize) -> Result<&str, Failure> {
 /// A number that an option has, or what it is without the option.
 pub(super) fn version(given: &Given) -> Result<i32, Failure> {
     let Some(text) = given.value("v") else { return Ok(-1) };
-    text.parse().map_err(|_| Failure::new(format!("-v argument must be an int value, found \"{text}\"")))
+    text.parse().map_err(|_| Failure::usage(format!("-v argument must be an int value, found \"{text}\"")))
 }
 
 /// The name that follows what was typed, if it is close.
@@ -206,7 +207,13 @@ pub(super) static COMMANDS: &[Command] = &[
     Command { traits: Traits::OursLocal, ..command("exit", "", "leave, as quit does", &[], admin::quit) },
     Command {
         traits: Traits::Ours,
-        ..command("export", "path [file]", "write a subtree as JSON, with ACLs", &[], transfer::export)
+        ..command(
+            "export",
+            "path [file] [--skip]",
+            "write a subtree as JSON, with ACLs",
+            &[flag("-skip", "leave out what may not be read")],
+            transfer::export,
+        )
     },
     Command {
         traits: Traits::Ours,

@@ -57,7 +57,7 @@ impl Track {
 pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let path = argument(given, 1)?;
     if path.starts_with(QUOTA_ROOT) {
-        shell.out.complain(&format!("cannot set a quota under the path: {QUOTA_ROOT}"));
+        shell.out.complain_as("BadArguments", &format!("cannot set a quota under the path: {QUOTA_ROOT}"));
         return Ok(());
     }
     let mut quota = Track::default();
@@ -66,7 +66,7 @@ pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
         let Some(text) = given.value(option) else { continue };
         let fits = |value: &i64| !is_above_zero || i32::try_from(*value).is_ok();
         let Some(value) = text.parse::<i64>().ok().filter(fits) else {
-            shell.out.complain("NumberFormatException happens when parsing the option value");
+            shell.out.complain_as("Usage", "NumberFormatException happens when parsing the option value");
             return Ok(());
         };
         if value < i64::from(is_above_zero) {
@@ -75,7 +75,7 @@ pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
             } else {
                 "bytes quota must be greater than or equal to zero"
             };
-            shell.out.complain(&format!("the {what}"));
+            shell.out.complain_as("Usage", &format!("the {what}"));
             return Ok(());
         }
         quota.set(key, value);
@@ -85,7 +85,7 @@ pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 
 fn limit(shell: &Shell, zk: &Client, path: &str, quota: &Track) -> Result<(), Failure> {
     if zk.exists(path, false)?.is_none() {
-        return Err(Failure::new(format!("{path} does not exist.")));
+        return Err(Failure::new(format!("{path} does not exist.")).named("NoNode"));
     }
     refuse_below(zk, path)?;
     refuse_above(zk, path)?;
@@ -192,7 +192,7 @@ pub(super) fn list(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let (limits, usage) = match read() {
         Ok((limits, usage)) => (Track::parse(limits.as_deref()), Track::parse(usage.as_deref())),
         Err(error) if ClientError::is(&error, ErrorCode::NoNode) => {
-            shell.out.complain(&format!("quota for {path} does not exist."));
+            shell.out.complain_as("NoNode", &format!("quota for {path} does not exist."));
             return Ok(());
         }
         Err(error) => return Err(error.into()),
@@ -230,7 +230,7 @@ pub(super) fn delete(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
             Ok(())
         }
         Err(error) if ClientError::is(&error, ErrorCode::NoNode) => {
-            shell.out.complain(&format!("quota for {path} does not exist."));
+            shell.out.complain_as("NoNode", &format!("quota for {path} does not exist."));
             Ok(())
         }
         Err(error) => Err(error.into()),

@@ -39,7 +39,7 @@ fn with_old_watch(shell: &Shell, given: &Given, complaint: &str) -> Result<Given
     if given.words.len() <= 2 {
         return Ok(given.clone());
     }
-    shell.out.complain(complaint);
+    shell.out.warn(complaint);
     let mut again = given.clone();
     again.words.truncate(2);
     again.add("w");

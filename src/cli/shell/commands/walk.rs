@@ -13,6 +13,17 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(&Shell, &str) -> Result<(), Failur
 
 /// In zkCli's order: a node's children, then each child's in turn (`ZKUtil.visitSubTreeDFS`).
 pub(super) fn visit(shell: &Shell, root: &str, watch: bool, visit: Visit<'_>) -> Result<(), Failure> {
+    visit_readable(shell, root, watch, None, visit)
+}
+
+/// The same; below a node that may not be read (of which `denied` is told) nothing is visited.
+pub(super) fn visit_readable(
+    shell: &Shell,
+    root: &str,
+    watch: bool,
+    mut denied: Option<&mut dyn FnMut(&str)>,
+    visit: Visit<'_>,
+) -> Result<(), Failure> {
     let zk = shell.zk();
     zk.data(root, watch)?;
     visit(shell, root)?;
@@ -21,7 +32,13 @@ pub(super) fn visit(shell: &Shell, root: &str, watch: bool, visit: Visit<'_>) ->
         let children = match zk.children(&parent, watch) {
             Ok((children, _)) => children,
             Err(error) if error.is(ErrorCode::NoNode) => continue,
-            Err(error) => return Err(error.into()),
+            Err(error) => match &mut denied {
+                Some(denied) if error.is(ErrorCode::NoAuth) => {
+                    denied(&parent);
+                    continue;
+                }
+                _ => return Err(error.into()),
+            },
         };
         let mut paths: Vec<String> = children.iter().map(|child| path::join(&parent, child)).collect();
         paths.sort_by(|one, other| one.encode_utf16().cmp(other.encode_utf16()));
@@ -48,9 +65,9 @@ pub(super) fn find(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 pub(super) fn tree(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let root = argument(given, 1)?;
     let depth = match given.value("-depth") {
-        Some(text) => {
-            text.parse().map_err(|_| Failure::new(format!("--depth: expected a number, found \"{text}\"")))?
-        }
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::usage(format!("--depth: expected a number, found \"{text}\"")))?,
         None => usize::MAX,
     };
     let (first, _) = shell.zk().children(root, false)?;

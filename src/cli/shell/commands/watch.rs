@@ -36,9 +36,9 @@ pub(super) fn remove(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 pub(super) fn follow(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let path = argument(given, 1)?;
     let count = match given.value("-count") {
-        Some(text) => {
-            text.parse().map_err(|_| Failure::new(format!("--count: expected a number, found \"{text}\"")))?
-        }
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::usage(format!("--count: expected a number, found \"{text}\"")))?,
         None => u64::MAX,
     };
     let zk = shell.zk();

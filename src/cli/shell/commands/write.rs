@@ -15,13 +15,13 @@ pub(super) fn create(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let path = argument(given, 1)?;
     let kind = kind(given)?;
     let data = given.words.get(2).map(String::as_bytes);
-    let acl = given.words.get(3).map_or_else(Acl::open, |text| super::acl::parse(shell, text));
+    let acl = given.words.get(3).map_or_else(Acl::open, |text| super::acl::parse(shell, path, text));
     let is_sequential = given.has("s");
     let created = shell.zk().create(&Create { path, data, acl: &acl, kind, is_sequential });
     let created = match created {
         Ok(created) => created,
         Err(error) => {
-            if error.is(ErrorCode::InvalidAcl) {
+            if error.is(ErrorCode::InvalidAcl) && !shell.out.is_json() {
                 shell.out.complain(&error.to_string());
             }
             return Err(error.into());
@@ -41,7 +41,7 @@ fn kind(given: &Given) -> Result<Kind, Failure> {
     let (is_ephemeral, is_sequential, is_container) = (given.has("e"), given.has("s"), given.has("c"));
     if is_container && (is_ephemeral || is_sequential) {
         let why = "-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential.";
-        return Err(Failure::new(why));
+        return Err(Failure::usage(why));
     }
     let Some(ttl) = given.value("t") else {
         return Ok(match (is_ephemeral, is_container) {
@@ -50,15 +50,15 @@ fn kind(given: &Given) -> Result<Kind, Failure> {
             _ => Kind::Persistent,
         });
     };
-    let ttl_ms: i64 = ttl.parse().map_err(|_| Failure::new("-t argument must be a long value"))?;
+    let ttl_ms: i64 = ttl.parse().map_err(|_| Failure::usage("-t argument must be a long value"))?;
     if is_ephemeral {
-        return Err(Failure::new("TTLs cannot be used with Ephemeral znodes"));
+        return Err(Failure::usage("TTLs cannot be used with Ephemeral znodes"));
     }
     if is_container {
-        return Err(Failure::new("TTLs cannot be used with Container znodes"));
+        return Err(Failure::usage("TTLs cannot be used with Container znodes"));
     }
     if !(1..=TTL_MS_MAX).contains(&ttl_ms) {
-        return Err(Failure::new(format!("ttl must be positive and cannot be larger than: {TTL_MS_MAX}")));
+        return Err(Failure::usage(format!("ttl must be positive and cannot be larger than: {TTL_MS_MAX}")));
     }
     Ok(Kind::Ttl(ttl_ms))
 }
@@ -69,7 +69,7 @@ const TTL_MS_MAX: i64 = 0xff_ffff_ffff;
 pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let (path, text) = (argument(given, 1)?, argument(given, 2)?);
     let data = if given.has("b") {
-        STANDARD.decode(text).map_err(|error| Failure::new(format!("-b: this is not base64: {error}")))?
+        STANDARD.decode(text).map_err(|error| Failure::usage(format!("-b: this is not base64: {error}")))?
     } else {
         text.as_bytes().to_vec()
     };
@@ -85,7 +85,7 @@ pub(super) fn set(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 pub(super) fn delete(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let path = argument(given, 1)?;
     if given.words.len() > 2 {
-        shell.out.complain(
+        shell.out.warn(
             "'delete path [version]' has been deprecated. Please use 'delete [-v version] path' instead.",
         );
     }
@@ -96,7 +96,7 @@ pub(super) fn delete(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
 pub(super) fn delete_all(shell: &mut Shell, given: &Given) -> Result<(), Failure> {
     let root = argument(given, 1)?;
     let batch: i32 = match given.value("b") {
-        Some(text) => text.parse().map_err(|_| Failure::new("-b argument must be an int value"))?,
+        Some(text) => text.parse().map_err(|_| Failure::usage("-b argument must be an int value"))?,
         None => 1000,
     };
     let zk = shell.zk();
@@ -113,8 +113,9 @@ pub(super) fn delete_all(shell: &mut Shell, given: &Given) -> Result<(), Failure
             if error == ClientError::Interrupted {
                 return Err(error.into());
             }
-            shell.out.complain("Failed to delete some node(s) in the subtree!");
-            shell.out.complain(&format!("  hint: {error}; ls -R {root} shows what is left"));
+            let name = Failure::from(error.clone()).name();
+            shell.out.complain_as(name, "Failed to delete some node(s) in the subtree!");
+            shell.out.hint(&format!("{error}; ls -R {root} shows what is left"));
             return Ok(());
         }
     }
