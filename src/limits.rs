@@ -15,6 +15,8 @@ pub const WORDS_BYTES_MAX: usize = 64 << 20;
 /// The words that one step of what is committed takes at most: a batch, an answer behind it, the batch behind that.
 pub const WORDS_AT_ONCE: usize = 3;
 
+/// Of a connection without a session so many bytes at most buy time, each its own; a connect request has 49.
+pub const HANDSHAKE_BYTES: usize = 64;
 /// Reads of one connection that may stand before a write of it.
 pub const READS_BEFORE_WRITE_MAX: usize = 64;
 /// Requests of one connection waiting for a reply before its socket is no longer read.

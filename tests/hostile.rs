@@ -156,7 +156,7 @@ fn other_protocols_and_noise_are_turned_away() {
     let mut stream = raw(&server);
     let mut bytes = Vec::new();
     for frame in
-        [connect_body(0, 30_000, 0, Some(&[0; 16]), Some(false)), [&[0, 0, 0, 1, 0, 0, 0, 11][..]].concat()]
+        [connect_body(0, 30_000, 0, Some(&[0; 16]), Some(false)), [&[0, 0, 0, 1, 0, 0, 0, 107][..]].concat()]
     {
         bytes.extend((frame.len() as u32).to_be_bytes());
         bytes.extend(frame);
@@ -164,7 +164,7 @@ fn other_protocols_and_noise_are_turned_away() {
     stream.write_all(&bytes).unwrap();
     let mut answer = vec![0; 4 + 37 + 4 + 16];
     stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer[41..49], [0, 0, 0, 16, 0, 0, 0, 1]);
+    assert_eq!(&answer[45..49], [0, 0, 0, 1]);
     healthy.end();
 }
 
@@ -329,7 +329,7 @@ fn who_says_nothing_is_closed_in_time() {
     let server = Server::start("nio.sessionlessCnxnTimeout=1500", &[]);
     let healthy = Healthy::start(&server);
     let mut silent: Vec<TcpStream> = (0..1000).map(|_| raw(&server)).collect();
-    // Some have said part of something: bytes without a session buy no time.
+    // Some have said part of something and then nothing more.
     for (index, stream) in silent.iter_mut().enumerate() {
         let begun = [&b"ruo"[..], &[0, 0, 0, 45, 0, 0], &[]][index % 3];
         stream.write_all(begun).unwrap();

@@ -14,7 +14,6 @@ use std::borrow::Cow;
 pub(super) struct Mode {
     pub ephemeral: bool,
     pub sequential: bool,
-    pub container: bool,
     pub ttl: bool,
 }
 
@@ -27,10 +26,9 @@ impl Mode {
                 number,
                 flags::PERSISTENT_SEQUENTIAL | flags::EPHEMERAL_SEQUENTIAL | flags::TTL_SEQUENTIAL
             ),
-            container: number == flags::CONTAINER,
-            ttl: matches!(number, flags::TTL | flags::TTL_SEQUENTIAL),
+            ttl: flags::have_ttl(number),
         })
-        .filter(|_| (flags::PERSISTENT..=flags::TTL_SEQUENTIAL).contains(&number))
+        .filter(|_| flags::are_known(number))
     }
 }
 

@@ -1,8 +1,8 @@
 //! multi: all operations under one zxid, each seeing the ones before it, or none at all.
 
 use super::prepare::{Outcome, Preparer};
-use super::prepare_create::Mode;
 use crate::mesh::ReplyBody;
+use crate::wire::codes::flags;
 use crate::wire::request::MultiResult;
 use crate::wire::{ErrorCode, Op, Request, Txn};
 
@@ -14,7 +14,6 @@ impl Preparer<'_> {
         &mut self,
         requests: Vec<Request<'a>>,
     ) -> Result<(Txn<'a>, ReplyBody), ErrorCode> {
-        let requests = requests.into_iter().map(in_multi).collect::<Result<Vec<_>, _>>()?;
         let mark = self.undo.mark();
         let effects_before = self.effects.len();
         let mut txns = Vec::with_capacity(requests.len());
@@ -26,7 +25,7 @@ impl Preparer<'_> {
                 results.push(MultiResult::Error { code: ErrorCode::RuntimeInconsistency.code() });
                 continue;
             }
-            match self.perform(request) {
+            match self.perform(in_multi(request)) {
                 Ok((txn, outcome)) => {
                     results.push(result(&txn, outcome));
                     txns.push(txn);
@@ -35,7 +34,7 @@ impl Preparer<'_> {
                     failed = true;
                     self.store.undo(self.undo, mark);
                     self.effects.truncate(effects_before);
-                    if error == ErrorCode::SessionMoved {
+                    if matches!(error, ErrorCode::SessionMoved | ErrorCode::MarshallingError) {
                         return Err(error);
                     }
                     results.fill(MultiResult::Error { code: 0 });
@@ -50,23 +49,18 @@ impl Preparer<'_> {
     }
 }
 
-/// A create inside a multi is what its flags say. Flags without a meaning, a TTL where none is given, and a null ACL
-/// spoil the whole request.
-fn in_multi(mut request: Request<'_>) -> Result<Request<'_>, ErrorCode> {
-    let Request::Create(create) = &mut request else { return Ok(request) };
-    let mode = Mode::of(create.flags).filter(|_| create.acl.is_some()).ok_or(ErrorCode::MarshallingError)?;
-    if mode.ttl && create.op != Op::CreateTtl {
-        return Err(ErrorCode::MarshallingError);
-    }
-    if mode.container {
+/// A create inside a multi is what its flags say.
+fn in_multi(mut request: Request<'_>) -> Request<'_> {
+    let Request::Create(create) = &mut request else { return request };
+    if create.flags == flags::CONTAINER {
         create.op = Op::CreateContainer;
-    } else if create.op == Op::CreateTtl && !mode.ttl {
+    } else if create.op == Op::CreateTtl && !flags::have_ttl(create.flags) {
         create.op = Op::Create;
     }
     if create.op != Op::CreateTtl {
         create.ttl_ms = None;
     }
-    Ok(request)
+    request
 }
 
 fn result(txn: &Txn<'_>, outcome: Outcome) -> MultiResult {

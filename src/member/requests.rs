@@ -59,9 +59,7 @@ impl Member {
     fn on_write(&mut self, now: Now, request: &ClientRequest) {
         let decoded = match Request::decode(request.op, &request.body) {
             Ok(decoded) => Ok(decoded),
-            // A null path and anything wrong in a multi take a zxid, other undecodable bodies do not.
-            Err(DecodeError::Null { .. }) => Err(ErrorCode::MarshallingError),
-            Err(_) if request.op == Op::Multi => Err(ErrorCode::MarshallingError),
+            Err(error) if takes_zxid(request.op, &error) => Err(code_of(request.op, &error)),
             Err(_) => {
                 let answer = answer(request, Err(ErrorCode::MarshallingError));
                 return self.answer_in_order(request.origin, answer);
@@ -152,6 +150,23 @@ impl Member {
             zxid: self.leader.propose(),
             time_ms: now.wall_ms,
         }
+    }
+}
+
+/// Whether a request that cannot be decoded is a transaction all the same, as in ZooKeeper: what is wrong in a multi, but
+/// for a null list of ACLs, and null paths, but for a container's.
+fn takes_zxid(op: Op, error: &DecodeError) -> bool {
+    match (op, error) {
+        (Op::Multi, DecodeError::Null { .. }) | (Op::DeleteContainer, _) => false,
+        (Op::Multi, _) | (_, DecodeError::NullPath) => true,
+        _ => false,
+    }
+}
+
+fn code_of(op: Op, error: &DecodeError) -> ErrorCode {
+    match (op, error) {
+        (Op::SetData | Op::SetAcl, DecodeError::NullPath) => ErrorCode::BadArguments,
+        _ => ErrorCode::MarshallingError,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Conn {
     pub phase: Phase,
     /// `SessionId::NONE` until the member has agreed.
     pub session: SessionId,
+    /// When a byte of its handshake came last, or it itself.
+    pub heard_ms: u64,
     /// Negotiated.
     pub timeout_ms: i32,
     /// Whether the connect request had the readOnly byte; the response mirrors it.
@@ -108,6 +110,7 @@ impl Conn {
             peer,
             phase: Phase::Handshake,
             session: SessionId::NONE,
+            heard_ms: now.mono_ms,
             timeout_ms: 0,
             sends_read_only: false,
             identity_bytes: address.scheme.len() + address.id.len(),

@@ -43,7 +43,7 @@ use hashbrown::HashMap;
 use listing::Listings;
 use lists::ChildLists;
 use sends::Sends;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use watches::Watches;
 
@@ -186,8 +186,8 @@ pub struct Shard {
     starved: Vec<ConnId>,
     touched: Vec<SessionId>,
     touch_due_ms: u64,
-    /// Connections without a session, in the order of their deadline.
-    sessionless: VecDeque<(u64, ConnId)>,
+    /// When to look again at a connection that had no session yet.
+    sessionless: BTreeSet<(u64, ConnId)>,
     /// Connections whose end was decided in this turn.
     closing_new: Vec<ConnId>,
     /// Connections that are closed once everything is sent, in the order in which patience with them ends.
@@ -229,7 +229,7 @@ impl Shard {
             starved: Vec::new(),
             touched: Vec::new(),
             touch_due_ms: 0,
-            sessionless: VecDeque::new(),
+            sessionless: BTreeSet::new(),
             closing_new: Vec::new(),
             closing: VecDeque::new(),
             behind: Vec::new(),
@@ -298,7 +298,7 @@ impl Shard {
     /// When the next `Tick` is due, in monotonic ms.
     pub fn next_timeout(&self) -> Option<u64> {
         let touch = (!self.touched.is_empty()).then_some(self.touch_due_ms);
-        let sessionless = self.sessionless.front().map(|(due, _)| *due);
+        let sessionless = self.sessionless.first().map(|(due, _)| *due);
         let closing = self.closing.front().map(|(due, _)| *due);
         touch.into_iter().chain(sessionless).chain(closing).min()
     }
@@ -310,7 +310,7 @@ impl Shard {
         }
         assert!(self.conns[slot].is_none(), "the driver reuses a slot only after it was released");
         self.conns[slot] = Some(Box::new(Conn::new(id, peer, now)));
-        self.sessionless.push_back((now.mono_ms + self.settings.sessionless_timeout_ms, id));
+        self.sessionless.insert((now.mono_ms + self.settings.sessionless_timeout_ms, id));
         self.stats.connections += 1;
     }
 
@@ -341,18 +341,9 @@ impl Shard {
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
-        while let Some((due, id)) = self.sessionless.front().copied() {
-            if due > now.mono_ms {
-                break;
-            }
-            self.sessionless.pop_front();
-            if self
-                .conn(id)
-                .is_some_and(|conn| conn.session == SessionId::NONE && conn.phase != Phase::Closing)
-            {
-                self.stats.sessionless_connections_expired += 1;
-                self.drop_conn(id, out);
-            }
+        while let Some((_, id)) = self.sessionless.first().copied().filter(|(due, _)| *due <= now.mono_ms) {
+            self.sessionless.pop_first();
+            self.on_sessionless_due(now, id, out);
         }
         while let Some((_, id)) = self.closing.front().copied().filter(|(due, _)| *due <= now.mono_ms) {
             self.closing.pop_front();
@@ -361,6 +352,21 @@ impl Shard {
         if now.mono_ms >= self.touch_due_ms && !self.touched.is_empty() {
             self.report_touched(now, out);
         }
+    }
+
+    /// Who has no session yet is closed after a time of silence, not in the middle of a slow handshake.
+    fn on_sessionless_due(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
+        let Some(conn) = self.conn(id) else { return };
+        if conn.session != SessionId::NONE || conn.phase == Phase::Closing {
+            return;
+        }
+        let due = conn.heard_ms + self.settings.sessionless_timeout_ms;
+        if due > now.mono_ms {
+            self.sessionless.insert((due, id));
+            return;
+        }
+        self.stats.sessionless_connections_expired += 1;
+        self.drop_conn(id, out);
     }
 
     /// Tells the member who is alive, at most every quarter of a tick; the member allows for that delay.

@@ -12,7 +12,7 @@ use crate::tree::permission;
 use crate::tree::{Node, Slot, Tree};
 use crate::wire::codes::{EventType, perms};
 use crate::wire::records::{encode_acls, encode_event};
-use crate::wire::request::{MultiHeader, SetWatches};
+use crate::wire::request::{MultiHeader, SetWatches, WatchedPaths};
 use crate::wire::{Acl, ErrorCode, Op, Request, Stat, Writer};
 
 /// What a read needs beside its connection.
@@ -38,8 +38,8 @@ pub enum Answered {
 /// The outcome of a read that is answered at once: the reply's error code, its body being in `body` already.
 pub type ReadResult = Result<(), ErrorCode>;
 
-/// Decodes and answers a read. Events that setWatches causes go to `events` and must precede the reply. On an error
-/// `body` is to be dropped, unless the operation is multiRead (which answers with an empty result list).
+/// Decodes and answers a read. Events that setWatches causes go to `events` and must precede the reply, also before an
+/// error. On an error `body` is to be dropped, unless the operation is multiRead.
 pub fn execute(
     context: &mut ReadContext<'_>,
     conn: &Conn,
@@ -72,20 +72,16 @@ fn execute_short(
         Request::Exists { path, watch } => exists(context, conn, &path, watch, body),
         Request::GetData { path, watch } => data(context, conn, &path, watch, body),
         Request::GetAcl { path } => acl(context, conn, &path, body),
-        Request::MultiRead(reads) => multi_read(context, conn, &reads, body),
+        Request::MultiRead { reads, is_cut } => multi_read(context, conn, &reads, is_cut, body),
         Request::CheckWatches { path, kind } => {
             let modes = watch_modes(kind, true)?;
-            if context.watches.modes(conn.id.slot, &path) & modes == 0 {
-                return Err(ErrorCode::NoWatcher);
-            }
-            Ok(())
+            let watched = path.map_or(0, |path| context.watches.modes(conn.id.slot, &path));
+            if watched & modes == 0 { Err(ErrorCode::NoWatcher) } else { Ok(()) }
         }
         Request::RemoveWatches { path, kind } => {
             let modes = watch_modes(kind, false)?;
-            if context.watches.remove(conn.id.slot, &path, modes) == 0 {
-                return Err(ErrorCode::NoWatcher);
-            }
-            Ok(())
+            let removed = path.map_or(0, |path| context.watches.remove(conn.id.slot, &path, modes));
+            if removed == 0 { Err(ErrorCode::NoWatcher) } else { Ok(()) }
         }
         Request::AddWatch { path, mode } => {
             let modes = match mode {
@@ -93,7 +89,9 @@ fn execute_short(
                 1 => mode::RECURSIVE,
                 _ => return Err(ErrorCode::MarshallingError),
             };
-            watch(context, conn, &path, modes)?;
+            if let Some(path) = path {
+                watch(context, conn, &path, modes)?;
+            }
             Writer::new(body).int(0);
             Ok(())
         }
@@ -270,7 +268,25 @@ fn masked(acl: &Acl) -> Acl {
     acl
 }
 
+/// The only reply with an error and a body: the results before what cannot be answered.
 fn multi_read(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    reads: &[Request<'_>],
+    is_cut: bool,
+    body: &mut Vec<u8>,
+) -> ReadResult {
+    let start = body.len();
+    let results = read_all(context, conn, reads, body);
+    if results.is_err() {
+        body.truncate(start);
+    } else if is_cut {
+        return Err(ErrorCode::MarshallingError);
+    }
+    results
+}
+
+fn read_all(
     context: &mut ReadContext<'_>,
     conn: &Conn,
     reads: &[Request<'_>],
@@ -359,6 +375,7 @@ fn watch(context: &mut ReadContext<'_>, conn: &Conn, path: &str, modes: u8) -> R
     if context.watches.add(conn.id.slot, path, modes) { Ok(()) } else { Err(ErrorCode::ThrottledOp) }
 }
 
+/// List by list; a null ends it, and what stood before it is done.
 fn set_watches(
     context: &mut ReadContext<'_>,
     conn: &Conn,
@@ -366,20 +383,22 @@ fn set_watches(
     events: &mut Vec<u8>,
 ) -> ReadResult {
     let mut tell = |event, path: &str| encode_event(events, Zxid(-1), event, path);
-    for path in &lists.data {
+    for path in &lists.data.paths {
         match context.tree.node(path) {
             None => tell(EventType::NodeDeleted, path),
             Some(node) if node.head().mzxid.0 > lists.relative_zxid => tell(EventType::NodeDataChanged, path),
             Some(_) => watch(context, conn, path, mode::DATA)?,
         }
     }
-    for path in &lists.exist {
+    ends_without_null(&lists.data)?;
+    for path in &lists.exist.paths {
         match context.tree.node(path) {
             Some(_) => tell(EventType::NodeCreated, path),
             None => watch(context, conn, path, mode::DATA)?,
         }
     }
-    for path in &lists.child {
+    ends_without_null(&lists.exist)?;
+    for path in &lists.child.paths {
         match context.tree.find(path) {
             None => tell(EventType::NodeDeleted, path),
             Some((slot, _)) if context.tree.child_stat(slot).pzxid.0 > lists.relative_zxid => {
@@ -388,13 +407,18 @@ fn set_watches(
             Some(_) => watch(context, conn, path, mode::CHILD)?,
         }
     }
-    for path in &lists.persistent {
-        watch(context, conn, path, mode::PERSISTENT)?;
-    }
-    for path in &lists.recursive {
-        watch(context, conn, path, mode::RECURSIVE)?;
+    ends_without_null(&lists.child)?;
+    for (list, mode) in [(&lists.persistent, mode::PERSISTENT), (&lists.recursive, mode::RECURSIVE)] {
+        for path in &list.paths {
+            watch(context, conn, path, mode)?;
+        }
+        ends_without_null(list)?;
     }
     Ok(())
+}
+
+fn ends_without_null(list: &WatchedPaths<'_>) -> ReadResult {
+    if list.has_null { Err(ErrorCode::MarshallingError) } else { Ok(()) }
 }
 
 fn who_am_i(conn: &Conn, body: &mut Vec<u8>) {

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::mesh::{Answer, ClientRequest, ToMember};
 use crate::tree::permission::{self, AuthOutcome};
 use crate::tree::slots::LOOK_AHEAD;
-use crate::wire::codes::{ErrorCode, Op};
+use crate::wire::codes::{ErrorCode, Op, XID_PING};
 use crate::wire::records::encode_reply;
 use crate::wire::{Reader, ReplyHeader, Request, RequestHeader};
 use smallvec::SmallVec;
@@ -43,6 +43,10 @@ impl Shard {
         }
         self.touch(id);
         let Some(conn) = self.conn_mut(id) else { return };
+        // Bytes buy time for a slow handshake, but only as many as one has.
+        if conn.phase == Phase::Handshake && conn.inbox.len() < limits::HANDSHAKE_BYTES {
+            conn.heard_ms = now.mono_ms;
+        }
         if conn.inbox.is_empty() {
             let used = self.parse(now, id, bytes, out);
             if let Some(conn) = self.conn_mut(id)
@@ -283,7 +287,7 @@ impl Shard {
         let body = reader.rest();
         let op = Op::from_i32(header.op);
         match op {
-            Some(Op::Auth) => return self.on_auth(id, header, body),
+            Some(Op::Auth) => return self.on_auth(id, header, body, out),
             Some(Op::Sasl) => return self.on_sasl(id, header, body, out),
             _ => {}
         }
@@ -363,7 +367,9 @@ impl Shard {
         let zxid = self.tree.applied();
         let mut reply = std::mem::take(conn.out.tail());
         let start = reply.len();
-        encode_reply(&mut reply, ReplyHeader { xid: header.xid, zxid, err: 0 }, |_| {});
+        // A ping's xid is always the same, whatever the client sends.
+        let xid = if op == Op::Ping { XID_PING } else { header.xid };
+        encode_reply(&mut reply, ReplyHeader { xid, zxid, err: 0 }, |_| {});
         let body_start = reply.len();
         let mut context = ReadContext {
             tree: &self.tree,
@@ -389,12 +395,11 @@ impl Shard {
             }
         };
         if let Err(err) = result {
-            reply.truncate(body_start);
+            if op != Op::MultiRead {
+                reply.truncate(body_start);
+            }
             if reply.capacity() > super::sends::SPARE_BUFFER_BYTES_MAX {
                 reply.shrink_to_fit();
-            }
-            if op == Op::MultiRead {
-                crate::wire::request::MultiHeader::END.encode(&mut reply);
             }
             reply[body_start - 4..body_start].copy_from_slice(&err.code().to_be_bytes());
         }
@@ -530,18 +535,15 @@ impl Shard {
         self.queue_output(id, true);
     }
 
-    fn on_auth(&mut self, id: ConnId, header: RequestHeader, body: &[u8]) {
-        let outcome = match Request::decode(Op::Auth, body) {
+    fn on_auth(&mut self, id: ConnId, header: RequestHeader, body: &[u8], out: &mut Vec<ShardOutput>) {
+        let Ok(Request::Auth { scheme, auth }) = Request::decode(Op::Auth, body) else {
+            return self.drop_conn(id, out);
+        };
+        let scheme = scheme.as_deref().unwrap_or_default();
+        let outcome = match auth {
             // Apache's digest provider throws at null, which counts as a refusal.
-            Ok(Request::Auth { scheme, auth: None }) if scheme.as_deref() == Some("digest") => {
-                AuthOutcome::Failed
-            }
-            Ok(Request::Auth { scheme, auth }) => permission::authenticate(
-                &self.settings.common.digest,
-                scheme.as_deref().unwrap_or_default(),
-                auth.unwrap_or_default(),
-            ),
-            _ => AuthOutcome::Failed,
+            None if scheme == "digest" => AuthOutcome::Failed,
+            _ => permission::authenticate(&self.settings.common.digest, scheme, auth.unwrap_or_default()),
         };
         let Some(conn) = self.conn_mut(id) else { return };
         match outcome {
@@ -570,7 +572,7 @@ impl Shard {
 
     /// Without a login context Apache answers OK with a null token; the client then goes on without an identity.
     fn on_sasl(&mut self, id: ConnId, header: RequestHeader, body: &[u8], out: &mut Vec<ShardOutput>) {
-        if Request::decode(Op::Sasl, body).is_err() {
+        if !matches!(Request::decode(Op::Sasl, body), Ok(Request::Sasl { token: Some(_) })) {
             return self.drop_conn(id, out);
         }
         self.reply_now(id, header, Zxid::ZERO, 0, &(-1i32).to_be_bytes());

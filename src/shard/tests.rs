@@ -32,3 +32,44 @@ fn who_does_not_read_its_last_answer_is_closed_after_a_while() {
     assert!(matches!(&out[..], [ShardOutput::Close { .. }, ShardOutput::ToMember(_)]));
     assert!(!shard.is_open(conn));
 }
+
+#[test]
+fn a_slow_handshake_has_time_for_each_of_its_bytes_and_no_more() {
+    let mut shard = shard();
+    let patience_ms = shard.settings.sessionless_timeout_ms;
+    let (slow, endless) = (ConnId { slot: 0, generation: 1 }, ConnId { slot: 1, generation: 1 });
+    let mut out = Vec::new();
+    let peer = "127.0.0.1:9".parse().expect("an address");
+    for conn in [slow, endless] {
+        shard.step(at(0), ShardInput::Accepted { conn, peer }, &mut out);
+    }
+    let request = [&[0, 0, 0, 45][..], &[0; 45]].concat();
+    let mut now_ms = 0;
+    for (index, byte) in request.iter().enumerate() {
+        now_ms += patience_ms - 1;
+        shard.step(at(now_ms), ShardInput::Received { conn: slow, bytes: &[*byte] }, &mut out);
+        // A first frame of 256 bytes is nobody's connect request.
+        let byte = u8::from(index == 2);
+        shard.step(at(now_ms), ShardInput::Received { conn: endless, bytes: &[byte] }, &mut out);
+        shard.step(at(now_ms), ShardInput::Tick, &mut out);
+    }
+    assert!(out.iter().any(|output| matches!(output, ShardOutput::ToMember(ToMember::Connect(_)))));
+    out.clear();
+    let mut bytes = request.len();
+    while shard.is_open(endless) {
+        bytes += 1;
+        now_ms += patience_ms - 1;
+        shard.step(at(now_ms), ShardInput::Tick, &mut out);
+        shard.step(at(now_ms), ShardInput::Received { conn: endless, bytes: &[0] }, &mut out);
+    }
+    assert_eq!(bytes, limits::HANDSHAKE_BYTES + 2);
+    // Who says nothing is closed on time.
+    let silent = ConnId { slot: 2, generation: 1 };
+    shard.step(at(now_ms), ShardInput::Accepted { conn: silent, peer }, &mut out);
+    shard.step(at(now_ms + 5), ShardInput::Received { conn: silent, bytes: b"ruo" }, &mut out);
+    shard.step(at(now_ms + patience_ms + 4), ShardInput::Tick, &mut out);
+    assert!(shard.is_open(silent));
+    assert_eq!(shard.next_timeout(), Some(now_ms + patience_ms + 5));
+    shard.step(at(now_ms + patience_ms + 5), ShardInput::Tick, &mut out);
+    assert!(!shard.is_open(silent));
+}

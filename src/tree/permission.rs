@@ -130,59 +130,73 @@ pub fn allows(acl: &[Acl], wanted: i32, identities: &[Identity]) -> bool {
 }
 
 /// What a request's list becomes (`PrepRequestProcessor.fixupACL`): exact duplicates dropped, "auth" replaced by the
-/// identities that prove who somebody is, everything checked. Null, empty or refused: InvalidACL.
+/// identities that prove who somebody is, everything checked. Null, empty or refused: InvalidACL; a null where ZooKeeper
+/// looks at it before it knows what the entry is: MarshallingError.
 pub fn fix_up(
     settings: &DigestSettings,
     raw: Option<&[RawAcl<'_>]>,
     identities: &[Identity],
 ) -> Result<Vec<Acl>, ErrorCode> {
-    let raw = raw.unwrap_or_default();
+    let raw = without_duplicates(raw.unwrap_or_default())?;
     let mut fixed = Vec::with_capacity(raw.len());
-    let mut seen = BTreeSet::new();
     for entry in raw {
-        // kazoo sends an empty id as null; with "auth" the id does not matter.
-        let id = match (&entry.scheme, &entry.id) {
-            (Some(scheme), None) if scheme == "auth" => "",
-            (_, Some(id)) => id,
-            (_, None) => return Err(ErrorCode::InvalidAcl),
-        };
         let Some(scheme) = &entry.scheme else { return Err(ErrorCode::InvalidAcl) };
-        if !seen.insert((entry.perms, scheme.as_ref(), id)) {
+        // kazoo sends an empty id as null; with "auth" the id does not matter.
+        if scheme == "auth" {
+            expand_auth(settings, entry.perms, identities, &mut fixed)?;
             continue;
         }
-        match scheme.as_ref() {
-            "world" if id == "anyone" => {}
-            "auth" => {
-                expand_auth(settings, entry.perms, identities, &mut fixed)?;
-                continue;
-            }
-            "digest" if settings.enabled && is_digest_id(id) => {}
-            "ip" if ip_and_bits(id).is_some() => {}
-            _ => return Err(ErrorCode::InvalidAcl),
+        let is_checked = scheme == "world" || scheme == "ip" || (scheme == "digest" && settings.enabled);
+        let id = match &entry.id {
+            Some(id) => id.as_ref(),
+            None if is_checked => return Err(ErrorCode::MarshallingError),
+            None => return Err(ErrorCode::InvalidAcl),
+        };
+        let is_valid = match scheme.as_ref() {
+            "world" => id == "anyone",
+            "digest" => is_checked && is_digest_id(id),
+            "ip" => ip_and_bits(id).is_some(),
+            _ => false,
+        };
+        if !is_valid {
+            return Err(ErrorCode::InvalidAcl);
         }
         fixed.push(Acl { perms: entry.perms, scheme: scheme.to_string(), id: id.to_string() });
     }
     if fixed.is_empty() { Err(ErrorCode::InvalidAcl) } else { Ok(fixed) }
 }
 
+/// The first of each. ZooKeeper compares an entry with those before it by permissions, scheme and id, in this order, and
+/// stumbles over its null when it gets there.
+fn without_duplicates<'r, 'a>(raw: &'r [RawAcl<'a>]) -> Result<Vec<&'r RawAcl<'a>>, ErrorCode> {
+    let mut seen: BTreeSet<(i32, Option<&str>, Option<&str>)> = BTreeSet::new();
+    let mut kept = Vec::with_capacity(raw.len());
+    for entry in raw {
+        let key = (entry.perms, entry.scheme.as_deref(), entry.id.as_deref());
+        let is_compared = match key {
+            (perms, None, _) => {
+                seen.range((perms, None, None)..).next().is_some_and(|before| before.0 == perms)
+            }
+            (perms, scheme, None) => {
+                let next = seen.range((perms, scheme, None)..).next();
+                next.is_some_and(|before| (before.0, before.1) == (perms, scheme))
+            }
+            _ => false,
+        };
+        if is_compared {
+            return Err(ErrorCode::MarshallingError);
+        }
+        if seen.insert(key) {
+            kept.push(entry);
+        }
+    }
+    Ok(kept)
+}
+
 /// True for a list that the commonest request carries; such nodes need no ACL work at all.
 pub fn is_open(raw: Option<&[RawAcl<'_>]>) -> bool {
     matches!(raw, Some([RawAcl { perms: crate::wire::codes::perms::ALL, scheme: Some(scheme), id: Some(id) }])
         if is_anyone(scheme, id))
-}
-
-/// The list as it is shown to somebody without ADMIN: what follows the user's name in digest ids is "x".
-pub fn redacted(acl: &[Acl]) -> Vec<Acl> {
-    let hide = |entry: &Acl| {
-        let mut entry = entry.clone();
-        if entry.scheme == "digest"
-            && let Some(colon) = entry.id.find(':')
-        {
-            entry.id.replace_range(colon + 1.., "x");
-        }
-        entry
-    };
-    acl.iter().map(hide).collect()
 }
 
 fn is_anyone(scheme: &str, id: &str) -> bool {
@@ -288,6 +302,32 @@ mod tests {
         assert!(fix_up(&DigestSettings::default(), Some(&[entry]), &identities).is_err());
     }
 
+    #[test]
+    fn a_null_is_looked_at_when_zookeeper_looks_at_it() {
+        let entry = |perms, scheme: Option<&'static str>, id: Option<&'static str>| RawAcl {
+            perms,
+            scheme: scheme.map(Into::into),
+            id: id.map(Into::into),
+        };
+        let who = [identity("digest", "a:b")];
+        let fix = |list: &[RawAcl<'_>]| fix_up(&DigestSettings::default(), Some(list), &who);
+        let world = || entry(31, Some("world"), Some("anyone"));
+        let (invalid, stumbles) = (Err(ErrorCode::InvalidAcl), Err(ErrorCode::MarshallingError));
+        assert_eq!(fix(&[entry(31, None, None)]), invalid);
+        assert_eq!(fix(&[entry(31, Some("sasl"), None)]), invalid);
+        for scheme in ["world", "digest", "ip"] {
+            assert_eq!(fix(&[entry(31, Some(scheme), None)]), stumbles, "{scheme}");
+        }
+        // Compared with one before it, by permissions, then scheme, then id.
+        assert_eq!(fix(&[world(), entry(31, None, None)]), stumbles);
+        assert_eq!(fix(&[world(), entry(1, None, None)]), invalid);
+        assert_eq!(fix(&[entry(31, None, None), world()]), invalid);
+        assert_eq!(fix(&[world(), entry(31, Some("sasl"), None)]), invalid);
+        let auth = |id| entry(31, Some("auth"), id);
+        assert_eq!(fix(&[auth(Some("")), auth(None)]), stumbles);
+        assert_eq!(fix(&[auth(None), auth(Some(""))]).map(|fixed| fixed.len()), Ok(2));
+    }
+
     fn raw<'a>(perms: i32, scheme: &'a str, id: &'a str) -> RawAcl<'a> {
         RawAcl { perms, scheme: Some(scheme.into()), id: Some(id.into()) }
     }
@@ -357,7 +397,6 @@ mod tests {
             raw(31, "ip", "1.2.3"),
             raw(31, "ip", "1.2.3.4/33"),
             raw(31, "auth", ""),
-            RawAcl { perms: 31, scheme: None, id: Some("anyone".into()) },
         ] {
             assert_eq!(fix(&[world.clone(), bad], &[identity("ip", "1.2.3.4")]), Err(ErrorCode::InvalidAcl));
         }

@@ -199,6 +199,16 @@ pub mod flags {
     pub const CONTAINER: i32 = 4;
     pub const TTL: i32 = 5;
     pub const TTL_SEQUENTIAL: i32 = 6;
+
+    /// True for flags that have a meaning.
+    pub fn are_known(flags: i32) -> bool {
+        (PERSISTENT..=TTL_SEQUENTIAL).contains(&flags)
+    }
+
+    /// True for nodes that end by themselves.
+    pub fn have_ttl(flags: i32) -> bool {
+        matches!(flags, TTL | TTL_SEQUENTIAL)
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,9 @@ pub enum DecodeError {
         /// The field.
         what: &'static str,
     },
+    /// The path of a request is null; the rest of it can be read.
+    #[error("the path is null")]
+    NullPath,
 }
 
 /// Reads jute values from a slice, front to back.
