@@ -87,6 +87,10 @@ pub const CONFIG_BYTES_MAX: usize = ELECTION_MESSAGE_BYTES_MAX - 64;
 pub const COMMIT_LOG_COUNT: usize = 500;
 /// Bytes of them.
 pub const HISTORY_BYTES_MAX: usize = 64 << 20;
+/// Bytes handed over for one learner and not sent: more wait in the log.
+pub const LEARNER_BYTES_IN_FLIGHT_MAX: usize = 4 << 20;
+/// Syncs of one learner's clients that wait for their answer.
+pub const LEARNER_SYNCS_MAX: usize = 16 * 1024;
 /// What the data of a packet between servers may have beyond `jute.maxbuffer`: a transaction is longer than its request.
 pub const QUORUM_DATA_BYTES_EXTRA: usize = 1 << 20;
 

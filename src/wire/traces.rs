@@ -50,6 +50,13 @@ impl Connection {
         })
     }
 
+    /// The same, each with the second at which it was seen.
+    pub(crate) fn timed_messages(&self) -> impl Iterator<Item = (f64, Message<'_>)> {
+        let times =
+            self.value["messages"].as_array().unwrap().iter().map(|message| message["t"].as_f64().unwrap());
+        times.zip(self.messages())
+    }
+
     /// All that one end said.
     pub(crate) fn bytes(&self, from: &str) -> Vec<u8> {
         self.messages().filter(|message| message.from == from).flat_map(|message| message.bytes).collect()

@@ -1,13 +1,19 @@
-//! Atomic broadcast: who leads, what is proposed, what is committed. So far the leader's role in an ensemble whose voters
-//! are known from the start; a standalone server is an ensemble of one, so it runs this code with a quorum of one.
+//! Atomic broadcast: who leads (`election`, its connections in `links`), how the elected one finds a quorum, brings it to
+//! its own history and commits (`leading`, `learning`), what both need (`quorum`, `history`, `sync`, `settings`).
+//!
+//! The member still runs with `leader` alone: a standalone server is an ensemble of one whose voter is known from the
+//! start. The rest are the same kind of state machines, and nothing drives them yet.
 //!
 //! Knows zxids, epochs, servers and opaque entries, not transactions, trees or clients.
 
 pub mod election;
 pub mod history;
 pub mod leader;
+pub mod leading;
+pub mod learning;
 pub mod links;
 pub mod quorum;
+pub mod settings;
 pub mod sync;
 
 pub use leader::Leader;

@@ -370,6 +370,11 @@ impl Quorums {
         in_one(&self.committed) && (!self.is_joint() || in_one(&self.last_seen))
     }
 
+    /// The same of the committed configuration alone: it decides who may begin an epoch.
+    pub fn is_committed_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
+        self.committed.is_quorum(has) || self.has_oracle(&self.committed)
+    }
+
     fn has_oracle(&self, verifier: &QuorumVerifier) -> bool {
         let grants = self.oracle.is_some_and(|oracle| oracle.is_needed && oracle.grants);
         grants && verifier.voters().count() <= 2

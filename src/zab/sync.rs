@@ -63,6 +63,9 @@ pub fn plan(peer: Zxid, history: &History, last: Zxid, disk: Disk) -> Plan {
     let is_epoch_begin = peer.counter() == 0;
     if peer == last {
         Plan::Diff { says: peer, after: peer }
+    } else if peer == history.before() && (history.first().is_none() || !is_epoch_begin) {
+        // Right before what is kept: the original asks the disk for the same answer.
+        Plan::Diff { says: history.at_or_before(last).unwrap_or(peer), after: peer }
     } else if peer > newest && !is_epoch_begin {
         Plan::Trunc { to: newest }
     } else if first <= peer && peer <= newest {
@@ -144,7 +147,8 @@ mod tests {
             (3 * E, diff(last, 3 * E)),
             (2 * E, diff(last, 2 * E)),
             (4 * E, Plan::Snap),
-            (E + 4, Plan::AskDisk),
+            (E + 4, diff(last, E + 4)),
+            (E + 3, Plan::AskDisk),
             (E, Plan::AskDisk),
             (0, Plan::AskDisk),
             (-1, Plan::AskDisk),
@@ -190,6 +194,16 @@ mod tests {
             bytes_max: 0,
         };
         assert_eq!(plan(Zxid(0), &forty, Zxid(E + 67), Disk::Known(disk)), Plan::Snap);
+    }
+
+    /// Nothing was ever proposed, or nothing since the snapshot: whoever has the same needs nothing.
+    #[test]
+    fn an_epoch_without_anything_before_it() {
+        for begin in [0, E + 5] {
+            let mut elected = history(begin, &[]);
+            elected.begin_epoch(Epoch(3));
+            assert_eq!(plan(Zxid(begin), &elected, Zxid(3 * E), Disk::Unknown), diff(begin, begin));
+        }
     }
 
     #[test]
