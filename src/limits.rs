@@ -54,6 +54,12 @@ pub const LISTING_PIECE_BYTES: usize = 256 << 10;
 /// Children that all the lists of one multiRead have together, unless they were asked for before: it is answered at once,
 /// from one state.
 pub const MULTI_READ_CHILDREN_MAX: usize = 100_000;
+/// Four-letter words that list something, answered at a time; beyond, the oldest is given up.
+pub const ASKS_MAX: usize = 256;
+/// Paths, or lines about them, that one slice of such an answer has: less than half a millisecond.
+pub const ASK_ENTRIES_AT_ONCE: usize = 1024;
+/// Containers and TTL nodes that the member looks at in one turn, to see whether they are due.
+pub const COLLECTABLE_AT_ONCE: usize = 512;
 /// A shorter event is copied behind what waits already; a longer one is referred to.
 pub const EVENT_SHARED_BYTES_MIN: usize = 256;
 /// Pieces that wait for one connection are put together for one send up to so many bytes.

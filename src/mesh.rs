@@ -42,7 +42,7 @@ pub enum ToMember {
     Disconnected { origin: Origin, session: SessionId, address: IpAddr },
     /// A four-letter word needs numbers of all shards and the member.
     Ask { origin: Origin, question: Question },
-    /// A shard's part of an answer.
+    /// A slice of a shard's part of an answer.
     Part { ask: u64, part: Box<ShardPart> },
 }
 
@@ -94,10 +94,11 @@ pub enum ToShard {
     Answer { conn: ConnId, answer: Answer },
     /// Close this connection without a word: its session moved to another connection, or was refused.
     Close { conn: ConnId, session: SessionId },
-    /// Give your part of an answer.
-    Ask { ask: u64, question: Question },
-    /// The whole answer to a four-letter word: send and close.
-    Text { conn: ConnId, text: Arc<str> },
+    /// Give your part of an answer, slice by slice. `lister` also lists what the trees of all shards have; where there is
+    /// one shard only, it need not say how to tell its paths from those of others.
+    Ask { ask: u64, question: Question, lister: ShardId, is_alone: bool },
+    /// The next piece of the answer to a four-letter word; the connection is closed behind the last.
+    Text { conn: ConnId, text: Arc<str>, is_last: bool },
     /// Forget the counters.
     ResetStats { connections: bool, server: bool },
 }
@@ -206,28 +207,30 @@ pub enum Question {
     Srst,
 }
 
-/// A shard's part of an answer; only what the question needs is filled.
+/// A slice of a shard's part of an answer. The first has the numbers, every one some of what the question lists.
 #[derive(Debug, Default)]
 pub struct ShardPart {
     pub shard: ShardId,
+    /// The shard has said everything.
+    pub is_last: bool,
     pub stats: ServerStats,
-    /// Lines for cons and stat, one per connection.
-    pub connections: Vec<String>,
-    /// (session, path) of data watches, for wchc, wchp, wchs.
-    pub watches: Vec<(SessionId, String)>,
-    /// Number of watches in both tables, and of connections and paths with data watches.
+    /// Watches in both tables.
     pub watch_count: u64,
+    /// Data watches, their connections, and their paths.
+    pub data_watches: u64,
     pub watching_connections: u64,
     pub watched_paths: u64,
-    /// Data watches in total.
-    pub watches_total: u64,
-    /// (expiry in mono ms, address, session) per connection, for dump.
-    pub connection_expiry: Vec<(u64, String, SessionId)>,
     /// Nodes, ephemerals and bytes of paths and data of this shard's tree (all trees agree).
     pub node_count: u64,
     pub ephemeral_count: u64,
     pub data_bytes: u64,
     pub applied: Zxid,
-    /// (session, paths) for dump.
-    pub ephemerals: Vec<(SessionId, Vec<String>)>,
+    /// Lines of the text, in any order among the shards: connections, the watches of connections, ephemerals.
+    pub text: String,
+    /// What stands for a watched path in every shard.
+    pub path_hashes: Vec<u64>,
+    /// A path and the sessions with a data watch on it.
+    pub watched: Vec<(Box<str>, Vec<SessionId>)>,
+    /// Connections: when they expire, in monotonic ms, and their line in `dump`.
+    pub expiry: Vec<(u64, String)>,
 }

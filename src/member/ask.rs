@@ -1,8 +1,10 @@
-//! Four-letter words that need numbers of every shard: asked of all, gathered, formatted when the last part is there.
+//! Four-letter words that need numbers of every shard. All shards are asked and answer slice by slice; what they list
+//! goes on to the client as it comes, the rest when everybody has said everything. Long texts are made a piece per turn.
 
-use super::four_letter::{self, Facts};
+use super::four_letter::{self, Facts, Gathered, Lines};
 use super::{Member, MemberOutput};
 use crate::ids::{Now, Origin};
+use crate::limits::{ASK_ENTRIES_AT_ONCE, ASKS_MAX};
 use crate::mesh::{Question, ShardPart, ToShard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,15 +20,21 @@ struct Ask {
     id: u64,
     origin: Origin,
     question: Question,
-    parts: Vec<ShardPart>,
+    gathered: Gathered,
+    /// Shards that have said everything.
+    finished: usize,
+    /// What is being written at the moment.
+    lines: Option<Lines>,
 }
-
-/// Questions answered at once; beyond, the oldest is given up and its connection closed with an empty text.
-const ASKS_MAX: usize = 256;
 
 impl Asks {
     pub fn new(shards: u16) -> Asks {
         Asks { shards: shards as usize, next: 1, open: VecDeque::new() }
+    }
+
+    /// A text is being made.
+    pub fn has_work(&self) -> bool {
+        self.open.iter().any(|ask| ask.lines.is_some())
     }
 }
 
@@ -41,44 +49,89 @@ impl Member {
         match question {
             Question::Crst => {
                 out.push(MemberOutput::Broadcast(ToShard::ResetStats { connections: true, server: false }));
-                return send_text(origin, "Connection stats reset.\n".into(), out);
+                return send_text(origin, "Connection stats reset.\n".into(), true, out);
             }
             Question::Srst => {
                 out.push(MemberOutput::Broadcast(ToShard::ResetStats { connections: false, server: true }));
-                return send_text(origin, "Server stats reset.\n".into(), out);
+                return send_text(origin, "Server stats reset.\n".into(), true, out);
             }
             // Nothing of this is known to shards.
             Question::Hash | Question::Dirs | Question::Conf => {
-                let facts = self.facts(now);
-                return send_text(origin, four_letter::answer(question, &facts, &[]), out);
+                let text = four_letter::end(question, &self.facts(now), &mut Gathered::default());
+                return send_text(origin, text.collect(), true, out);
             }
             _ => {}
         }
         if self.asks.open.len() >= ASKS_MAX
             && let Some(oldest) = self.asks.open.pop_front()
         {
-            send_text(oldest.origin, String::new(), out);
+            send_text(oldest.origin, String::new(), true, out);
         }
         let id = self.asks.next;
         self.asks.next += 1;
-        self.asks.open.push_back(Ask { id, origin, question, parts: Vec::with_capacity(self.asks.shards) });
-        out.push(MemberOutput::Broadcast(ToShard::Ask { ask: id, question }));
+        let lines = four_letter::front(question, &self.facts(now));
+        let has_front = lines.is_some();
+        let gathered = Gathered::default();
+        self.asks.open.push_back(Ask { id, origin, question, gathered, finished: 0, lines });
+        if !has_front {
+            self.ask_shards(id, origin, question, out);
+        }
     }
 
-    pub(super) fn on_part(&mut self, now: Now, id: u64, part: ShardPart, out: &mut Vec<MemberOutput>) {
+    fn ask_shards(&self, ask: u64, origin: Origin, question: Question, out: &mut Vec<MemberOutput>) {
+        let (lister, is_alone) = (origin.shard, self.asks.shards == 1);
+        out.push(MemberOutput::Broadcast(ToShard::Ask { ask, question, lister, is_alone }));
+    }
+
+    pub(super) fn on_part(&mut self, now: Now, id: u64, mut part: ShardPart, out: &mut Vec<MemberOutput>) {
         let Some(at) = self.asks.open.iter().position(|ask| ask.id == id) else { return };
         let ask = &mut self.asks.open[at];
-        if ask.parts.iter().any(|known| known.shard == part.shard) {
+        let text = std::mem::take(&mut part.text);
+        if !text.is_empty() {
+            send_text(ask.origin, text, false, out);
+        }
+        ask.finished += usize::from(part.is_last);
+        assert!(ask.finished <= self.asks.shards, "a shard says nothing behind its last");
+        ask.gathered.add(part);
+        if ask.finished < self.asks.shards {
             return;
         }
-        ask.parts.push(part);
-        if ask.parts.len() < self.asks.shards {
-            return;
+        let (question, mut gathered) = (ask.question, std::mem::take(&mut ask.gathered));
+        let lines = four_letter::end(question, &self.facts(now), &mut gathered);
+        self.asks.open[at].lines = Some(lines);
+        self.write_lines(at, out);
+    }
+
+    /// One piece of one text.
+    pub(super) fn advance_asks(&mut self, out: &mut Vec<MemberOutput>) {
+        if !self.waits_for_shards()
+            && let Some(at) = self.asks.open.iter().position(|ask| ask.lines.is_some())
+        {
+            self.write_lines(at, out);
         }
-        let mut ask = self.asks.open.remove(at).expect("its position was just found");
-        ask.parts.sort_unstable_by_key(|part| part.shard);
-        let text = four_letter::answer(ask.question, &self.facts(now), &ask.parts);
-        send_text(ask.origin, text, out);
+    }
+
+    fn write_lines(&mut self, at: usize, out: &mut Vec<MemberOutput>) {
+        let ask = &mut self.asks.open[at];
+        let Some(lines) = &mut ask.lines else { return };
+        let mut text = String::new();
+        let mut is_done = false;
+        for _ in 0..ASK_ENTRIES_AT_ONCE {
+            let Some(line) = lines.next() else {
+                is_done = true;
+                break;
+            };
+            text.push_str(&line);
+        }
+        let (id, origin, question) = (ask.id, ask.origin, ask.question);
+        let is_last = is_done && ask.finished == self.asks.shards;
+        send_text(origin, text, is_last, out);
+        if is_last {
+            self.asks.open.remove(at);
+        } else if is_done {
+            ask.lines = None;
+            self.ask_shards(id, origin, question, out);
+        }
     }
 
     fn facts(&self, now: Now) -> Facts<'_> {
@@ -100,6 +153,6 @@ impl Member {
     }
 }
 
-fn send_text(origin: Origin, text: String, out: &mut Vec<MemberOutput>) {
-    Member::send(origin, ToShard::Text { conn: origin.conn, text: Arc::from(text) }, out);
+fn send_text(origin: Origin, text: String, is_last: bool, out: &mut Vec<MemberOutput>) {
+    Member::send(origin, ToShard::Text { conn: origin.conn, text: Arc::from(text), is_last }, out);
 }

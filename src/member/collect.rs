@@ -4,24 +4,40 @@ use super::Member;
 use super::commit::Change;
 use super::room::Verdict;
 use crate::ids::{Now, SessionId};
+use crate::limits::COLLECTABLE_AT_ONCE;
 use crate::tree::{Effects, Undo};
 use crate::wire::Txn;
 
+/// A round under way: what is before this path was looked at, and so many may still go.
+pub(super) struct Round {
+    after: Box<str>,
+    left: usize,
+}
+
 impl Member {
-    /// Every `znode.container.checkIntervalMs`; what is too much for one round waits for the next.
+    /// Every `znode.container.checkIntervalMs`; what is too much for one round waits for the next. A turn looks at some.
     pub(super) fn collect(&mut self, now: Now) {
-        if self.collect_at_ms.is_none_or(|at| at > now.mono_ms) {
-            return;
-        }
-        self.collect_at_ms = Some(now.mono_ms + self.settings.container_check_ms.max(1));
         let interval_ms = self.settings.container_check_ms.max(1);
-        let at_most = self.settings.containers_per_minute as u64 * interval_ms.min(60_000) / 60_000;
+        if self.collect_at_ms.is_some_and(|at| at <= now.mono_ms) {
+            self.collect_at_ms = Some(now.mono_ms + interval_ms);
+            let at_most = self.settings.containers_per_minute as u64 * interval_ms.min(60_000) / 60_000;
+            self.collecting = Some(Round { after: "".into(), left: at_most.max(1) as usize });
+        }
+        let Some(mut round) = self.collecting.take() else { return };
         let never_used_ms = self.settings.container_never_used_ms;
-        for path in self.store.collectable(now.wall_ms, never_used_ms, at_most.max(1) as usize) {
-            if self.room_for(path.len() + 64) != Verdict::Yes || !self.is_accepting() {
+        let (due, next) =
+            self.store.collectable(&round.after, now.wall_ms, never_used_ms, COLLECTABLE_AT_ONCE);
+        for path in due {
+            if round.left == 0 || self.room_for(path.len() + 64) != Verdict::Yes || !self.is_accepting() {
                 return;
             }
+            round.left -= 1;
             self.collect_one(now, path);
+        }
+        if let Some(after) = next
+            && round.left > 0
+        {
+            self.collecting = Some(Round { after, ..round });
         }
     }
 

@@ -6,7 +6,9 @@ use super::sessions::Sessions;
 use crate::ids::{Now, SessionId, Zxid};
 use crate::mesh::{Question, ShardPart};
 use crate::metrics::{ServerStats, average};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 /// What only the member knows.
@@ -55,25 +57,70 @@ impl Summary {
     }
 }
 
-/// The whole text.
-pub(super) fn answer(question: Question, facts: &Facts<'_>, parts: &[ShardPart]) -> String {
+/// The lines of a text, made as they are needed.
+pub(super) type Lines = Box<dyn Iterator<Item = String> + Send>;
+
+/// What the shards have said so far.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// The first slice of each shard, without what it lists.
+    parts: Vec<ShardPart>,
+    path_hashes: HashSet<u64, FixedState>,
+    watched: BTreeMap<Box<str>, Vec<SessionId>>,
+    expiry: BTreeMap<u64, Vec<String>>,
+}
+
+impl Gathered {
+    /// One more slice.
+    pub fn add(&mut self, mut part: ShardPart) {
+        self.path_hashes.extend(part.path_hashes.drain(..));
+        for (path, mut sessions) in part.watched.drain(..) {
+            self.watched.entry(path).or_default().append(&mut sessions);
+        }
+        for (expiry_ms, line) in part.expiry.drain(..) {
+            self.expiry.entry(expiry_ms).or_default().push(line);
+        }
+        if self.parts.iter().all(|known| known.shard != part.shard) {
+            self.parts.push(part);
+        }
+    }
+}
+
+/// What the text begins with, before any shard is asked.
+pub(super) fn front(question: Question, facts: &Facts<'_>) -> Option<Lines> {
+    match question {
+        Question::Stat => Some(one(format!("Zookeeper version: {}\nClients:\n", facts.version))),
+        Question::Dump => Some(dump_sessions(facts)),
+        _ => None,
+    }
+}
+
+/// What the text ends with, when every shard has said everything.
+pub(super) fn end(question: Question, facts: &Facts<'_>, gathered: &mut Gathered) -> Lines {
+    let parts = &gathered.parts[..];
     let mut text = String::new();
     let written = match question {
-        Question::Srvr => srvr(facts, parts, false, &mut text),
-        Question::Stat => srvr(facts, parts, true, &mut text),
+        Question::Srvr => srvr(facts, parts, &mut text),
+        Question::Stat => {
+            text.push('\n');
+            numbers(parts, &mut text)
+        }
         Question::Mntr => mntr(facts, parts, &mut text),
-        Question::Cons => cons(parts, &mut text),
-        Question::Wchs => wchs(parts, &mut text),
-        Question::Wchc => wchc(parts, &mut text),
-        Question::Wchp => wchp(parts, &mut text),
-        Question::Dump => dump(facts, parts, &mut text),
+        Question::Wchs => wchs(gathered, &mut text),
+        Question::Cons | Question::Wchc => writeln!(text),
         Question::Dirs => dirs(facts, &mut text),
         Question::Hash => hash(facts, &mut text),
         Question::Conf => conf(facts, &mut text),
+        Question::Wchp => return wchp(std::mem::take(&mut gathered.watched)),
+        Question::Dump => return dump_connections(facts.now, std::mem::take(&mut gathered.expiry)),
         Question::Crst | Question::Srst => Ok(()),
     };
     written.expect("a String takes everything");
-    text
+    one(text)
+}
+
+fn one(text: String) -> Lines {
+    Box::new(std::iter::once(text))
 }
 
 fn conf(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
@@ -96,13 +143,14 @@ fn node_count(parts: &[ShardPart]) -> u64 {
     newest(parts).map_or(0, |part| part.node_count)
 }
 
-fn srvr(facts: &Facts<'_>, parts: &[ShardPart], clients: bool, text: &mut String) -> std::fmt::Result {
-    let stats = total(parts);
+fn srvr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
     writeln!(text, "Zookeeper version: {}", facts.version)?;
-    if clients {
-        writeln!(text, "Clients:")?;
-        cons(parts, text)?;
-    }
+    numbers(parts, text)
+}
+
+/// The lines that `srvr` and `stat` have in common.
+fn numbers(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
+    let stats = total(parts);
     let (min, max) = (stats.latency_min_ms(), stats.latency_max_ms());
     writeln!(text, "Latency min/avg/max: {min}/{}/{max}", stats.latency_average())?;
     writeln!(text, "Received: {}", stats.packets_received)?;
@@ -112,13 +160,6 @@ fn srvr(facts: &Facts<'_>, parts: &[ShardPart], clients: bool, text: &mut String
     writeln!(text, "Zxid: 0x{:x}", newest(parts).map_or(Zxid::ZERO, |part| part.applied))?;
     writeln!(text, "Mode: standalone")?;
     writeln!(text, "Node count: {}", node_count(parts))
-}
-
-fn cons(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
-    for line in parts.iter().flat_map(|part| &part.connections) {
-        writeln!(text, "{line}")?;
-    }
-    writeln!(text)
 }
 
 fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
@@ -192,81 +233,46 @@ const NEVER: [&str; 15] = [
     "unsuccessful_handshake",
 ];
 
-fn wchs(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
-    let sum = |number: fn(&ShardPart) -> u64| parts.iter().map(number).sum::<u64>();
-    let paths: u64 = match parts {
+fn wchs(gathered: &Gathered, text: &mut String) -> std::fmt::Result {
+    let sum = |number: fn(&ShardPart) -> u64| gathered.parts.iter().map(number).sum::<u64>();
+    // A path watched on two shards is one path.
+    let paths = match &gathered.parts[..] {
         [only] => only.watched_paths,
-        // A path watched on two shards is one path; without the lists the sum is the best there is.
-        _ if parts.iter().all(|part| part.watches.is_empty()) => sum(|part| part.watched_paths),
-        _ => parts.iter().flat_map(|part| &part.watches).map(|(_, path)| path).collect::<BTreeSet<_>>().len()
-            as u64,
+        _ => gathered.path_hashes.len() as u64,
     };
     writeln!(text, "{} connections watching {paths} paths", sum(|part| part.watching_connections))?;
-    writeln!(text, "Total watches:{}", sum(|part| part.watches_total))
+    writeln!(text, "Total watches:{}", sum(|part| part.data_watches))
 }
 
-fn wchc(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
-    let mut by_session: BTreeMap<SessionId, BTreeSet<&str>> = BTreeMap::new();
-    for (session, path) in parts.iter().flat_map(|part| &part.watches) {
-        by_session.entry(*session).or_default().insert(path);
-    }
-    for (session, paths) in by_session {
-        writeln!(text, "{session}")?;
-        for path in paths {
-            writeln!(text, "\t{path}")?;
-        }
-    }
-    writeln!(text)
+fn wchp(watched: BTreeMap<Box<str>, Vec<SessionId>>) -> Lines {
+    let lines = watched.into_iter().flat_map(|(path, sessions)| {
+        let sessions = sessions.into_iter().map(|session| format!("\t{session}\n"));
+        std::iter::once(format!("{path}\n")).chain(sessions)
+    });
+    Box::new(lines.chain(std::iter::once("\n".to_owned())))
 }
 
-fn wchp(parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
-    let mut by_path: BTreeMap<&str, BTreeSet<SessionId>> = BTreeMap::new();
-    for (session, path) in parts.iter().flat_map(|part| &part.watches) {
-        by_path.entry(path).or_default().insert(*session);
-    }
-    for (path, sessions) in by_path {
-        writeln!(text, "{path}")?;
-        for session in sessions {
-            writeln!(text, "\t{session}")?;
-        }
-    }
-    writeln!(text)
+fn dump_sessions(facts: &Facts<'_>) -> Lines {
+    let (now, buckets) = (facts.now, facts.sessions.by_deadline());
+    let front =
+        format!("SessionTracker dump:\nSession Sets ({})/({}):\n", buckets.len(), facts.sessions.len());
+    let lines = buckets.into_iter().flat_map(move |(deadline_ms, sessions)| {
+        let front = format!("{} expire at {}:\n", sessions.len(), date(wall_ms(now, deadline_ms)));
+        std::iter::once(front).chain(sessions.into_iter().map(|session| format!("\t{session}\n")))
+    });
+    // A shard goes on with them.
+    let end = "ephemeral nodes dump:\n".to_owned();
+    Box::new(std::iter::once(front).chain(lines).chain(std::iter::once(end)))
 }
 
-fn dump(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::Result {
-    let buckets = facts.sessions.by_deadline();
-    writeln!(text, "SessionTracker dump:")?;
-    writeln!(text, "Session Sets ({})/({}):", buckets.len(), facts.sessions.len())?;
-    for (deadline_ms, sessions) in &buckets {
-        writeln!(text, "{} expire at {}:", sessions.len(), date(wall_ms(facts.now, *deadline_ms)))?;
-        for session in sessions {
-            writeln!(text, "\t{session}")?;
-        }
-    }
-    let none = Vec::new();
-    let ephemerals = newest(parts).map_or(&none, |part| &part.ephemerals);
-    writeln!(text, "ephemeral nodes dump:")?;
-    writeln!(text, "Sessions with Ephemerals ({}):", ephemerals.len())?;
-    for (session, paths) in ephemerals {
-        writeln!(text, "{session}:")?;
-        for path in paths {
-            writeln!(text, "\t{path}")?;
-        }
-    }
-    let mut connections: BTreeMap<u64, Vec<(&str, SessionId)>> = BTreeMap::new();
-    for (expiry_ms, address, session) in parts.iter().flat_map(|part| &part.connection_expiry) {
-        connections.entry(*expiry_ms).or_default().push((address, *session));
-    }
-    let count: usize = connections.values().map(Vec::len).sum();
-    writeln!(text, "Connections dump:")?;
-    writeln!(text, "Connections Sets ({})/({count}):", connections.len())?;
-    for (expiry_ms, list) in &connections {
-        writeln!(text, "{} expire at {}:", list.len(), date(wall_ms(facts.now, *expiry_ms)))?;
-        for (address, session) in list {
-            writeln!(text, "\tip: /{} sessionId: {session}", address.trim_start_matches('/'))?;
-        }
-    }
-    Ok(())
+fn dump_connections(now: Now, expiry: BTreeMap<u64, Vec<String>>) -> Lines {
+    let count: usize = expiry.values().map(Vec::len).sum();
+    let front = format!("Connections dump:\nConnections Sets ({})/({count}):\n", expiry.len());
+    let lines = expiry.into_iter().flat_map(move |(expiry_ms, lines)| {
+        let front = format!("{} expire at {}:\n", lines.len(), date(wall_ms(now, expiry_ms)));
+        std::iter::once(front).chain(lines)
+    });
+    Box::new(std::iter::once(front).chain(lines))
 }
 
 fn dirs(facts: &Facts<'_>, text: &mut String) -> std::fmt::Result {
@@ -343,48 +349,50 @@ mod tests {
             log_dir_bytes: 2,
             configuration: "dataDirSize={data}\ndataLogSize={log}\n",
         };
-        let part = ShardPart {
+        let mut first = Gathered::default();
+        first.add(ShardPart {
             stats: ServerStats {
                 packets_received: 485,
                 packets_sent: 484,
                 connections: 1,
                 ..Default::default()
             },
-            connections: vec![" /127.0.0.1:34146[0](queued=0,recved=1,sent=0)".into()],
-            watches: vec![(SessionId(2), "/a".into()), (SessionId(1), "/a".into())],
-            watches_total: 2,
+            data_watches: 2,
             watched_paths: 1,
             watching_connections: 2,
-            connection_expiry: vec![(2000, "127.0.0.1:34186".into(), SessionId::NONE)],
-            ephemerals: vec![(SessionId(0x1), vec!["/e".into()])],
+            expiry: vec![(2000, "\tip: /127.0.0.1:34186 sessionId: 0x0\n".into())],
+            watched: vec![("/b".into(), vec![SessionId(3)])],
             node_count: 90,
             applied: Zxid(0xd5),
             ..ShardPart::default()
+        });
+        first.add(ShardPart {
+            is_last: true,
+            watched: vec![("/a".into(), vec![SessionId(1), SessionId(2)])],
+            ..ShardPart::default()
+        });
+        let mut answer = |question| -> String {
+            let front = front(question, &facts).into_iter().flatten();
+            front.chain(end(question, &facts, &mut first)).collect()
         };
-        let parts = [part];
+        let numbers = "Latency min/avg/max: 0/0.0/0\nReceived: 485\nSent: 484\nConnections: 1\nOutstanding: \
+                       0\nZxid: 0xd5\nMode: standalone\nNode count: 90\n";
+        let version = "Zookeeper version: 3.9.4-x, built on then\n";
+        assert_eq!(answer(Question::Stat), format!("{version}Clients:\n\n{numbers}"));
+        assert_eq!(answer(Question::Srvr), format!("{version}{numbers}"));
+        assert_eq!(answer(Question::Hash), "80: 196858303492\n");
+        assert_eq!(answer(Question::Conf), "dataDirSize=1\ndataLogSize=2\n");
+        assert_eq!(answer(Question::Dirs), "datadir_size: 1\nlogdir_size: 2\n");
+        assert_eq!(answer(Question::Wchs), "2 connections watching 1 paths\nTotal watches:2\n");
+        assert_eq!((answer(Question::Wchc), answer(Question::Cons)), ("\n".into(), "\n".into()));
+        assert_eq!(answer(Question::Wchp), "/a\n\t0x1\n\t0x2\n/b\n\t0x3\n\n");
         assert_eq!(
-            answer(Question::Stat, &facts, &parts),
-            "Zookeeper version: 3.9.4-x, built on then\nClients:\n \
-             /127.0.0.1:34146[0](queued=0,recved=1,sent=0)\n\nLatency min/avg/max: 0/0.0/0\nReceived: 485\nSent: \
-             484\nConnections: 1\nOutstanding: 0\nZxid: 0xd5\nMode: standalone\nNode count: 90\n"
-        );
-        assert_eq!(answer(Question::Hash, &facts, &[]), "80: 196858303492\n");
-        assert_eq!(answer(Question::Conf, &facts, &[]), "dataDirSize=1\ndataLogSize=2\n");
-        assert_eq!(answer(Question::Dirs, &facts, &[]), "datadir_size: 1\nlogdir_size: 2\n");
-        assert_eq!(answer(Question::Wchp, &facts, &parts), "/a\n\t0x1\n\t0x2\n\n");
-        assert_eq!(answer(Question::Wchc, &facts, &parts), "0x1\n\t/a\n0x2\n\t/a\n\n");
-        assert_eq!(
-            answer(Question::Wchs, &facts, &parts),
-            "2 connections watching 1 paths\nTotal watches:2\n"
-        );
-        assert_eq!(
-            answer(Question::Dump, &facts, &parts),
+            answer(Question::Dump),
             "SessionTracker dump:\nSession Sets (1)/(1):\n1 expire at Fri Nov 20 11:19:20 UTC \
-             2026:\n\t0x10000110f780000\nephemeral nodes dump:\nSessions with Ephemerals (1):\n0x1:\n\t/e\n\
-             Connections dump:\nConnections Sets (1)/(1):\n1 expire at Fri Nov 20 11:19:16 UTC 2026:\n\tip: \
-             /127.0.0.1:34186 sessionId: 0x0\n"
+             2026:\n\t0x10000110f780000\nephemeral nodes dump:\nConnections dump:\nConnections Sets (1)/(1):\n1 \
+             expire at Fri Nov 20 11:19:16 UTC 2026:\n\tip: /127.0.0.1:34186 sessionId: 0x0\n"
         );
-        let mntr = answer(Question::Mntr, &facts, &parts);
+        let mntr = answer(Question::Mntr);
         assert!(mntr.starts_with("zk_version\t3.9.4-x, built on then\nzk_server_state\tstandalone\n"));
         assert!(mntr.contains("zk_znode_count\t90\n") && mntr.contains("zk_uptime\t4012\n"));
         assert!(mntr.contains("zk_avg_fsynctime\t2.75\nzk_min_fsynctime\t1\n"));

@@ -99,6 +99,7 @@ pub struct Member {
     turn_ms: u64,
     /// When containers and TTL nodes are looked at next.
     collect_at_ms: Option<u64>,
+    collecting: Option<collect::Round>,
     /// (zxid, digest) of every 128th transaction, the newest last, for `hash`.
     digests: VecDeque<(Zxid, u64)>,
     started_ms: u64,
@@ -160,6 +161,7 @@ impl Member {
             no_expiry_before_ms: 0,
             turn_ms: 0,
             collect_at_ms: None,
+            collecting: None,
             digests: VecDeque::new(),
             started_ms: 0,
             usage: Usage::default(),
@@ -202,6 +204,9 @@ impl Member {
             return None;
         }
         let expiry = self.sessions.next_timeout_ms().map(|due| due.max(self.no_expiry_before_ms));
+        if self.collecting.is_some() || (self.asks.has_work() && !self.waits_for_shards()) {
+            return Some(0);
+        }
         let timers = [expiry, self.collect_at_ms, self.room.retry_at_ms(), self.log_writes.slow_at_ms()];
         timers.into_iter().flatten().min()
     }
@@ -393,6 +398,7 @@ impl Member {
             self.sessions.expire(now.mono_ms, &mut self.ending);
         }
         self.end_sessions(now);
+        self.advance_asks(out);
         self.collect(now);
         self.retry_segments(now, out);
         self.look_for_slow_writes(now, out);

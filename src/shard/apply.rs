@@ -3,12 +3,11 @@
 
 use super::conn::Phase;
 use super::requests::Held;
-use super::stats::letters;
 use super::watches::Table;
 use super::{Shard, ShardOutput};
 use crate::ids::{AclId, ConnId, Now, Zxid};
 use crate::limits;
-use crate::mesh::{Batch, Committed, Question, SessionChange, ShardPart, ToMember, ToShard};
+use crate::mesh::{Batch, Committed, SessionChange, ToShard};
 use crate::tree::{Effect, Node, permission};
 use crate::wire::Acl;
 use crate::wire::codes::{EventType, perms};
@@ -24,11 +23,10 @@ impl Shard {
             }
             ToShard::Answer { conn, answer } => self.on_answer(now, conn, &answer, out),
             ToShard::Close { conn, .. } => self.drop_conn(conn, out),
-            ToShard::Ask { ask, question } => {
-                let part = self.part(now, question);
-                out.push(ShardOutput::ToMember(ToMember::Part { ask, part: Box::new(part) }));
+            ToShard::Ask { ask, question, lister, is_alone } => {
+                self.on_ask(now, ask, question, lister == self.settings.shard, is_alone);
             }
-            ToShard::Text { conn, text } => self.send_text(conn, &text),
+            ToShard::Text { conn, text, is_last } => self.send_piece(conn, &text, is_last),
             ToShard::ResetStats { connections, server } => self.reset_stats(connections, server),
         }
     }
@@ -170,79 +168,6 @@ impl Shard {
         }
         self.stats.watch_bytes += (frame.len() * told.len()) as u64;
         self.scratch = frame;
-    }
-
-    /// This shard's part of a four-letter word's answer.
-    fn part(&self, now: Now, question: Question) -> ShardPart {
-        let mut part = self.basic_part();
-        match question {
-            Question::Cons => self.add_connection_lines(now, true, &mut part),
-            Question::Stat => self.add_connection_lines(now, false, &mut part),
-            Question::Wchs | Question::Wchc | Question::Wchp => self.add_watches(&mut part),
-            Question::Dump => self.add_dump(now, &mut part),
-            _ => {}
-        }
-        part
-    }
-
-    fn add_connection_lines(&self, now: Now, full: bool, part: &mut ShardPart) {
-        for conn in self.conns.iter().flatten() {
-            let stats = &conn.stats;
-            let interest = u8::from(conn.is_receiving && (conn.session.0 != 0));
-            let mut line = format!(
-                " /{}[{interest}](queued={},recved={},sent={}",
-                conn.peer,
-                conn.pending.len(),
-                stats.received,
-                stats.sent
-            );
-            if full && conn.session.0 != 0 {
-                line.push_str(&format!(
-                    ",sid={},lop={},est={},to={}",
-                    conn.session,
-                    letters(stats.last_op),
-                    stats.established_ms,
-                    conn.timeout_ms
-                ));
-                if stats.last_cxid >= 0 {
-                    line.push_str(&format!(",lcxid=0x{:x}", stats.last_cxid));
-                }
-                let response_ms = now.wall_ms - (now.mono_ms as i64 - stats.last_response_ms as i64);
-                let min = if stats.min_latency_ms == u64::MAX { 0 } else { stats.min_latency_ms };
-                let average = stats.sum_latency_ms / stats.count.max(1);
-                line.push_str(&format!(
-                    ",lzxid=0x{:x},lresp={response_ms},llat={},minlat={min},avglat={average},maxlat={}",
-                    stats.last_zxid, stats.last_latency_ms, stats.max_latency_ms
-                ));
-            }
-            line.push(')');
-            part.connections.push(line);
-        }
-    }
-
-    fn add_watches(&self, part: &mut ShardPart) {
-        let mut paths = std::collections::BTreeSet::new();
-        let mut conns = std::collections::BTreeSet::new();
-        self.watches.each_data_watch(|slot, path| {
-            let Some(conn) = self.conns[slot as usize].as_deref() else { return };
-            part.watches.push((conn.session, path.to_string()));
-            paths.insert(path.to_string());
-            conns.insert(slot);
-        });
-        part.watches_total = part.watches.len() as u64;
-        part.watching_connections = conns.len() as u64;
-        part.watched_paths = paths.len() as u64;
-    }
-
-    fn add_dump(&self, now: Now, part: &mut ShardPart) {
-        for conn in self.conns.iter().flatten() {
-            let due = now.mono_ms + conn.timeout_ms as u64;
-            part.connection_expiry.push((due, format!("/{}", conn.peer), conn.session));
-        }
-        for session in self.tree.ephemeral_sessions() {
-            let paths = self.tree.ephemerals(session).map(|node| node.path().to_string()).collect();
-            part.ephemerals.push((session, paths));
-        }
     }
 
     /// The connection of an id, for tests and the driver's asserts.

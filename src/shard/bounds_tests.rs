@@ -25,6 +25,8 @@ pub(super) struct World {
     pub writes: VecDeque<(ConnId, i32)>,
     pub closed: Vec<u32>,
     receiving: BTreeMap<u32, bool>,
+    /// Slices of answers to four-letter words.
+    pub parts: Vec<ShardPart>,
 }
 
 impl World {
@@ -43,6 +45,7 @@ impl World {
             writes: VecDeque::new(),
             closed: Vec::new(),
             receiving: BTreeMap::new(),
+            parts: Vec::new(),
         }
     }
 
@@ -66,6 +69,7 @@ impl World {
                 ShardOutput::ToMember(ToMember::Request(request)) => {
                     self.writes.push_back((request.origin.conn, request.xid));
                 }
+                ShardOutput::ToMember(ToMember::Part { part, .. }) => self.parts.push(*part),
                 _ => {}
             }
         }
@@ -142,6 +146,18 @@ impl World {
             parent_cversion: -1,
         };
         self.commit(Some(&txn), None, None);
+    }
+
+    pub fn create_as(&mut self, session: SessionId, path: &str, ephemeral: bool) {
+        let txn = Txn::Create {
+            kind: CreateKind::Create,
+            path: path.into(),
+            data: Some(b""),
+            acl: Acl::open().into(),
+            ephemeral,
+            parent_cversion: -1,
+        };
+        self.commit_as(session, Some(&txn), None, None);
     }
 
     /// The oldest write on its way takes effect.

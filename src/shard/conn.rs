@@ -93,7 +93,9 @@ pub struct Conn {
     pub asked_for_text: bool,
     /// What the shard's sum counts of this connection: `inbox` and `pending_bytes`.
     pub input_bytes: usize,
-    /// Among the shard's connections that are not read because of that sum.
+    /// What the shard's sum of unanswered requests counts of this connection.
+    pub unanswered: usize,
+    /// Among the shard's connections that are not read because of the sum of `input_bytes`.
     pub is_starved: bool,
     /// Whether the driver reads from the socket.
     pub is_receiving: bool,
@@ -131,6 +133,7 @@ impl Conn {
             is_touched: false,
             asked_for_text: false,
             input_bytes: 0,
+            unanswered: 0,
             is_starved: false,
             is_receiving: true,
             stats: ConnStats::new(now),

@@ -76,11 +76,22 @@ impl Shard {
 
     /// Sends text and closes.
     pub(super) fn send_text(&mut self, id: ConnId, text: &str) {
-        if let Some(conn) = self.conn_mut(id) {
-            conn.out.tail().extend_from_slice(text.as_bytes());
+        self.send_piece(id, text, true);
+    }
+
+    /// Sends a piece of a text, and closes behind the last.
+    pub(super) fn send_piece(&mut self, id: ConnId, text: &str, is_last: bool) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        if conn.phase == Phase::Closing {
+            return;
+        }
+        if !text.is_empty() {
+            conn.out.push_text(text.as_bytes());
         }
         self.queue_output(id, true);
-        self.close_after_flush(id);
+        if is_last {
+            self.close_after_flush(id);
+        }
     }
 
     /// The connect request: everything a shard can check; the member decides the rest.

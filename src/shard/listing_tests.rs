@@ -2,8 +2,8 @@
 
 use super::bounds_tests::{World, get, request, set};
 use super::*;
-use crate::wire::txn::{CreateKind, Txn};
-use crate::wire::{Acl, Op, Reader, ReplyHeader};
+use crate::wire::txn::Txn;
+use crate::wire::{Op, Reader, ReplyHeader};
 use std::collections::BTreeSet;
 
 const ENTRIES: usize = 4;
@@ -29,18 +29,6 @@ fn list(xid: i32, op: Op, path: &str, watch: bool) -> Vec<u8> {
             writer.boolean(watch);
         }
     })
-}
-
-fn create_as(world: &mut World, session: SessionId, path: &str, ephemeral: bool) {
-    let txn = Txn::Create {
-        kind: CreateKind::Create,
-        path: path.into(),
-        data: Some(b""),
-        acl: Acl::open().into(),
-        ephemeral,
-        parent_cversion: -1,
-    };
-    world.commit_as(session, Some(&txn), None, None);
 }
 
 fn delete(world: &mut World, path: &str) {
@@ -89,7 +77,7 @@ impl Model {
         let name = format!("n{}", self.next);
         self.next += 1;
         let ephemeral = draw.below(3) > 0;
-        create_as(world, owner, &format!("/p/{name}"), ephemeral);
+        world.create_as(owner, &format!("/p/{name}"), ephemeral);
         self.nodes.insert((name, ephemeral));
     }
 

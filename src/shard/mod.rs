@@ -9,6 +9,9 @@
 //! Deliberately absent: it decides nothing about sessions or writes (the member does), knows no log and no peers.
 
 mod apply;
+mod asked;
+#[cfg(test)]
+mod asked_tests;
 #[cfg(test)]
 mod bounds_tests;
 mod complaints;
@@ -175,6 +178,7 @@ pub struct Shard {
     by_session: HashMap<SessionId, ConnId, FixedState>,
     sends: Sends,
     listings: Listings,
+    asked: asked::AskedQueue,
     /// Connections not parsed further because too many writes are in flight.
     throttled: VecDeque<ConnId>,
     writes_in_flight: usize,
@@ -182,7 +186,9 @@ pub struct Shard {
     shed: u64,
     /// Bytes of requests not yet whole or not yet answered, over all connections.
     input_bytes: usize,
-    /// Connections not read because of it.
+    /// Requests not yet answered, over all connections.
+    unanswered: usize,
+    /// Connections not read because of `input_bytes`.
     starved: Vec<ConnId>,
     touched: Vec<SessionId>,
     touch_due_ms: u64,
@@ -222,10 +228,12 @@ impl Shard {
             by_session: HashMap::with_hasher(hasher),
             sends: Sends::default(),
             listings: Listings::default(),
+            asked: VecDeque::new(),
             throttled: VecDeque::new(),
             writes_in_flight: 0,
             shed: 0,
             input_bytes: 0,
+            unanswered: 0,
             starved: Vec::new(),
             touched: Vec::new(),
             touch_due_ms: 0,
@@ -269,6 +277,7 @@ impl Shard {
     /// Ends a turn: sends what is queued, one buffer per connection, at most `FAN_OUT_SLICE` connections of each kind.
     pub fn flush(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
         self.advance_listings(now, out);
+        self.advance_asked(out);
         if self.sends.held_bytes() > self.settings.output_bytes_max {
             self.shed(out);
         }
@@ -292,7 +301,7 @@ impl Shard {
 
     /// True while a further `flush` would emit something.
     pub fn has_work(&self) -> bool {
-        !self.sends.is_empty() || self.listings.has_work()
+        !self.sends.is_empty() || self.listings.has_work() || !self.asked.is_empty()
     }
 
     /// When the next `Tick` is due, in monotonic ms.
@@ -445,6 +454,7 @@ impl Shard {
         self.writes_in_flight -= conn.writes_pending;
         self.sends.forget(&conn);
         self.input_bytes -= conn.input_bytes;
+        self.unanswered -= conn.unanswered;
         self.stats.connections -= 1;
         Some(conn)
     }
@@ -475,12 +485,13 @@ impl Shard {
 
     /// All sums are those of their parts, and nothing is held above its bound. Looks at every connection.
     pub fn check(&self) {
-        let (mut held, mut input, mut writes) = (0, 0, 0);
+        let (mut held, mut input, mut writes, mut unanswered) = (0, 0, 0, 0);
         for conn in self.conns.iter().flatten() {
             conn.check();
             held += conn.held_bytes;
             input += conn.input_bytes;
             writes += conn.writes_pending;
+            unanswered += conn.unanswered;
         }
         self.watches.check();
         let listing = |id: &ConnId| self.conn(*id).is_some_and(|conn| conn.listing.is_some());
@@ -488,7 +499,7 @@ impl Shard {
         let listing = self.conns.iter().flatten().filter(|conn| conn.listing.is_some()).count();
         assert_eq!(listing, self.listings.active.len());
         assert_eq!((self.sends.held_bytes(), self.input_bytes), (held, input));
-        assert_eq!(self.writes_in_flight, writes);
+        assert_eq!((self.writes_in_flight, self.unanswered), (writes, unanswered));
         assert_eq!(self.stats.connections, self.conns.iter().flatten().count() as u64);
     }
 
@@ -508,11 +519,15 @@ impl Shard {
     /// Numbers that cost nothing to give.
     fn basic_part(&self) -> ShardPart {
         let mut stats = self.stats.clone();
-        stats.outstanding = self.conns.iter().flatten().map(|conn| conn.pending.len() as u64).sum();
+        stats.outstanding = self.unanswered as u64;
+        let data = self.watches.data();
         ShardPart {
             shard: self.settings.shard,
             stats,
             watch_count: self.watches.total(),
+            data_watches: data.total,
+            watching_connections: data.conns,
+            watched_paths: data.paths,
             node_count: self.tree.node_count(),
             ephemeral_count: self.tree.ephemeral_count(),
             data_bytes: self.tree.data_bytes(),

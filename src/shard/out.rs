@@ -73,6 +73,15 @@ impl Out {
         Some(SendBuffer::Own(gathered))
     }
 
+    /// Appends text; what waits is kept in pieces that one send takes.
+    pub fn push_text(&mut self, text: &[u8]) {
+        if !self.tail.is_empty() && self.tail.len() + text.len() > SEND_GATHER_BYTES_MAX {
+            let before = std::mem::take(&mut self.tail);
+            self.push(SendBuffer::Own(before));
+        }
+        self.tail.extend_from_slice(text);
+    }
+
     /// Appends a piece of a long reply.
     pub fn push_piece(&mut self, piece: Vec<u8>) {
         if !self.tail.is_empty() {

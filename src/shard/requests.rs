@@ -225,6 +225,9 @@ impl Shard {
         let input = conn.inbox.len() + conn.pending_bytes;
         self.input_bytes = self.input_bytes - conn.input_bytes + input;
         conn.input_bytes = input;
+        let unanswered = conn.pending.len() + usize::from(conn.listing.is_some());
+        self.unanswered = self.unanswered - conn.unanswered + unanswered;
+        conn.unanswered = unanswered;
         let is_starved =
             input > limits::CONN_INPUT_BYTES_SMALL && self.input_bytes > self.settings.input_bytes_max;
         let is_new = is_starved && !std::mem::replace(&mut conn.is_starved, is_starved);

@@ -50,6 +50,15 @@ pub struct Watches {
     recursive: usize,
     /// (connection, path, table) triples with at least one mode, as `watch_count` counts them.
     total: u64,
+    data: DataWatches,
+}
+
+/// How many data watches there are, and of how many paths and connections.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct DataWatches {
+    pub total: u64,
+    pub paths: u64,
+    pub conns: u64,
 }
 
 /// How much the watches may take, in bytes: `WATCH_BYTES` and the path for each connection and path.
@@ -65,12 +74,16 @@ pub struct Bounds {
 struct Watching {
     paths: HashSet<u32, FixedState>,
     bytes: usize,
+    /// Of the paths, those with a data watch.
+    data: u32,
 }
 
 #[derive(Default)]
 struct WatchedPath {
     path: Box<str>,
     watchers: Watchers,
+    /// Of the watchers, those with a data watch.
+    data: u32,
 }
 
 /// A few watchers stand in a row, many in a map, so that adding one is never a walk over thousands.
@@ -101,6 +114,7 @@ impl Watches {
             bytes: 0,
             recursive: 0,
             total: 0,
+            data: DataWatches::default(),
         }
     }
 
@@ -109,7 +123,7 @@ impl Watches {
     pub fn add(&mut self, conn: u32, path: &str, modes: u8) -> bool {
         let index = self.index_or_insert(path);
         let hasher = &self.hasher;
-        let new = || Watching { paths: HashSet::with_hasher(hasher.clone()), bytes: 0 };
+        let new = || Watching { paths: HashSet::with_hasher(hasher.clone()), bytes: 0, data: 0 };
         let watching = self.by_conn.entry(conn).or_insert_with(new);
         if watching.paths.insert(index) {
             watching.bytes += cost(path);
@@ -122,7 +136,7 @@ impl Watches {
         }
         let before = self.paths[index as usize].watchers.modes(conn);
         self.paths[index as usize].watchers.set(conn, before | modes, &self.hasher);
-        self.count(before, before | modes);
+        self.count(index, conn, before, before | modes);
         true
     }
 
@@ -143,10 +157,11 @@ impl Watches {
     pub fn remove_conn(&mut self, conn: u32) {
         let Some(watching) = self.by_conn.remove(&conn) else { return };
         self.bytes -= watching.bytes;
+        self.data.conns -= u64::from(watching.data > 0);
         for index in watching.paths {
             let before = self.paths[index as usize].watchers.modes(conn);
             self.paths[index as usize].watchers.set(conn, 0, &self.hasher);
-            self.count(before, 0);
+            self.count(index, conn, before, 0);
             self.forget_if_unwatched(index);
         }
     }
@@ -181,15 +196,38 @@ impl Watches {
         self.total
     }
 
-    /// Calls `visit` for each connection and path with a data watch.
-    pub fn each_data_watch(&self, mut visit: impl FnMut(u32, &str)) {
-        for watched in &self.paths {
-            watched.watchers.each(|conn, modes| {
-                if modes & mode::IN_DATA_TABLE != 0 {
-                    visit(conn, &watched.path);
-                }
-            });
-        }
+    /// How many data watches there are.
+    pub fn data(&self) -> DataWatches {
+        self.data
+    }
+
+    /// The numbers of the paths that a connection watches.
+    pub fn paths_of(&self, conn: u32) -> Vec<u32> {
+        self.by_conn.get(&conn).map_or_else(Vec::new, |watching| watching.paths.iter().copied().collect())
+    }
+
+    /// The path of this number, if the connection has a data watch on it.
+    pub fn data_path(&self, conn: u32, number: u32) -> Option<&str> {
+        let watched = self.paths.get(number as usize)?;
+        (watched.watchers.modes(conn) & mode::IN_DATA_TABLE != 0).then_some(&watched.path)
+    }
+
+    /// The path of this number with the connections that have a data watch on it; None where the numbers end.
+    pub fn data_watchers(&self, number: u32) -> Option<(&str, Vec<u32>)> {
+        let watched = self.paths.get(number as usize)?;
+        let mut conns = Vec::with_capacity(watched.data as usize);
+        watched.watchers.each(|conn, modes| {
+            if modes & mode::IN_DATA_TABLE != 0 {
+                conns.push(conn);
+            }
+        });
+        Some((&watched.path, conns))
+    }
+
+    /// A number that stands for a path in all shards of a process, if it has a data watch; None where the numbers end.
+    pub fn data_path_hash(&self, number: u32) -> Option<Option<u64>> {
+        let watched = self.paths.get(number as usize)?;
+        Some((watched.data > 0).then(|| self.hasher.hash_one(&*watched.path)))
     }
 
     fn spend(&mut self, index: u32, spent: &[(u32, u8)]) {
@@ -220,7 +258,7 @@ impl Watches {
     fn set(&mut self, index: u32, conn: u32, modes: u8) {
         let before = self.paths[index as usize].watchers.modes(conn);
         self.paths[index as usize].watchers.set(conn, modes, &self.hasher);
-        self.count(before, modes);
+        self.count(index, conn, before, modes);
         if modes != 0 {
             return;
         }
@@ -244,16 +282,25 @@ impl Watches {
     /// Both sides agree, the sums are those of the parts, and nothing is above its bound. Looks at every watch.
     pub fn check(&self) {
         let (mut total, mut recursive, mut pairs) = (0, 0, 0);
+        let mut data = DataWatches::default();
         for (index, watched) in self.paths.iter().enumerate() {
+            let mut data_watchers = 0;
             watched.watchers.each(|conn, modes| {
                 assert!(modes != 0, "who watches in no mode is no watcher");
                 assert!(self.by_conn[&conn].paths.contains(&(index as u32)), "a watcher knows its path");
                 total += u64::from(modes & mode::IN_DATA_TABLE != 0)
                     + u64::from(modes & mode::IN_CHILD_TABLE != 0);
                 recursive += usize::from(modes & mode::RECURSIVE != 0);
+                data_watchers += u32::from(modes & mode::IN_DATA_TABLE != 0);
                 pairs += 1;
             });
+            assert_eq!(watched.data, data_watchers);
+            data.total += u64::from(data_watchers);
+            data.paths += u64::from(data_watchers > 0);
         }
+        data.conns = self.by_conn.values().filter(|watching| watching.data > 0).count() as u64;
+        assert_eq!(self.data, data);
+        assert_eq!(self.by_conn.values().map(|watching| u64::from(watching.data)).sum::<u64>(), data.total);
         assert_eq!((self.total, self.recursive), (total, recursive));
         assert_eq!(self.by_conn.values().map(|watching| watching.paths.len()).sum::<usize>(), pairs);
         let mut bytes = 0;
@@ -267,13 +314,34 @@ impl Watches {
         assert!(bytes <= self.bounds.bytes_max);
     }
 
-    fn count(&mut self, before: u8, after: u8) {
+    fn count(&mut self, index: u32, conn: u32, before: u8, after: u8) {
         let tables = |modes: u8| {
             (modes & mode::IN_DATA_TABLE != 0) as u64 + (modes & mode::IN_CHILD_TABLE != 0) as u64
         };
         self.total = self.total + tables(after) - tables(before);
         let recursive = |modes: u8| (modes & mode::RECURSIVE != 0) as usize;
         self.recursive = self.recursive + recursive(after) - recursive(before);
+        let is_data = |modes: u8| modes & mode::IN_DATA_TABLE != 0;
+        if is_data(before) != is_data(after) {
+            self.count_data(index, conn, is_data(after));
+        }
+    }
+
+    fn count_data(&mut self, index: u32, conn: u32, is_more: bool) {
+        let change = |count: &mut u32| {
+            let before = *count;
+            *count = if is_more { before + 1 } else { before - 1 };
+            (before == 0) != (*count == 0)
+        };
+        let path = change(&mut self.paths[index as usize].data);
+        // A connection that is gone is not there any more.
+        let conn = self.by_conn.get_mut(&conn).is_some_and(|watching| change(&mut watching.data));
+        let DataWatches { total, paths, conns } = self.data;
+        self.data = if is_more {
+            DataWatches { total: total + 1, paths: paths + u64::from(path), conns: conns + u64::from(conn) }
+        } else {
+            DataWatches { total: total - 1, paths: paths - u64::from(path), conns: conns - u64::from(conn) }
+        };
     }
 
     fn index(&self, path: &str) -> Option<u32> {
@@ -294,7 +362,7 @@ impl Watches {
             Entry::Vacant(vacant) => {
                 let index = free.pop().unwrap_or(paths.len() as u32);
                 vacant.insert(index);
-                let watched = WatchedPath { path: path.into(), watchers: Watchers::default() };
+                let watched = WatchedPath { path: path.into(), ..WatchedPath::default() };
                 if index as usize == paths.len() {
                     paths.push(watched);
                 } else {

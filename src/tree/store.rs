@@ -17,6 +17,7 @@ use crate::wire::{Acl, ErrorCode, Txn, TxnHeader};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Settings of a [`Store`].
@@ -550,8 +551,15 @@ impl Store {
         Ok(())
     }
 
-    /// Containers and TTL nodes that are to go now: without children, and used or old enough.
-    pub fn collectable(&self, wall_ms: i64, never_used_ms: i64, at_most: usize) -> Vec<String> {
+    /// Of the containers and TTL nodes whose paths come after this one, so many, those that are to go now: without
+    /// children, and used or old enough. The path to go on behind, unless that was all.
+    pub fn collectable(
+        &self,
+        after: &str,
+        wall_ms: i64,
+        never_used_ms: i64,
+        at_once: usize,
+    ) -> (Vec<String>, Option<Box<str>>) {
         let is_due = |path: &str| {
             let Some((slot, node)) = self.tree.find(path) else { return false };
             let children = self.tree.child_stat(slot);
@@ -564,12 +572,16 @@ impl Store {
                 _ => false,
             }
         };
-        self.collectable
-            .iter()
-            .filter(|path| is_due(path))
-            .take(at_most)
-            .map(|path| path.to_string())
-            .collect()
+        let range = (Bound::Excluded(after), Bound::Unbounded);
+        let (mut due, mut last, mut seen) = (Vec::new(), None, 0);
+        for path in self.collectable.range::<str, _>(range).take(at_once) {
+            seen += 1;
+            last = Some(path);
+            if is_due(path) {
+                due.push(path.to_string());
+            }
+        }
+        (due, last.filter(|_| seen == at_once).cloned())
     }
 
     /// True for a container or TTL node.

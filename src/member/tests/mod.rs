@@ -734,13 +734,23 @@ fn a_question_is_answered_when_every_shard_has_said_its_part() {
     let Some(ToShard::Ask { ask, .. }) = world.messages.last().cloned() else {
         panic!("all shards are asked")
     };
-    let part = |shard| ShardPart { shard: ShardId(shard), watches_total: 2, ..ShardPart::default() };
+    let part = |shard, is_last, path_hashes| ShardPart {
+        shard: ShardId(shard),
+        is_last,
+        data_watches: if is_last { 0 } else { 2 },
+        path_hashes,
+        ..ShardPart::default()
+    };
     world.messages.clear();
-    world.step(MemberInput::FromShard(ToMember::Part { ask, part: Box::new(part(1)) }));
+    let mut say = |part| world.step(MemberInput::FromShard(ToMember::Part { ask, part: Box::new(part) }));
+    say(part(1, false, vec![1, 2]));
+    say(part(0, false, vec![2]));
+    say(part(1, true, vec![3]));
     assert!(world.messages.is_empty());
-    world.step(MemberInput::FromShard(ToMember::Part { ask, part: Box::new(part(0)) }));
-    let Some(ToShard::Text { text, .. }) = world.messages.last() else { panic!("a text") };
-    assert!(text.ends_with("Total watches:4\n"));
+    let last = part(0, true, vec![]);
+    world.step(MemberInput::FromShard(ToMember::Part { ask, part: Box::new(last) }));
+    let Some(ToShard::Text { text, is_last: true, .. }) = world.messages.last() else { panic!("a text") };
+    assert_eq!(&**text, "0 connections watching 3 paths\nTotal watches:4\n");
 }
 
 #[test]
