@@ -12,6 +12,7 @@ use crate::limits::LOG_SPARES_MAX;
 use crate::log::files::spare_name;
 use crate::mesh::Batch;
 use crate::tree::Tree;
+use crate::tree::chunked::Shared;
 use crate::tree::image::{Compression, ImageOptions};
 use crossbeam::queue::ArrayQueue;
 use std::collections::VecDeque;
@@ -183,7 +184,7 @@ struct Historian {
     folder: PathBuf,
     image: ImageOptions,
     compression: Compression,
-    tree: Tree,
+    tree: Tree<Shared>,
     core: Sender<CoreMessage>,
 }
 

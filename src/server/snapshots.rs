@@ -5,6 +5,7 @@ use super::teller::Told;
 use crate::ids::{SessionId, Zxid};
 use crate::io::disk::AtomicFile;
 use crate::log::apache::zxid_in_name;
+use crate::tree::chunked::{Keep, Own};
 use crate::tree::image::{self, Compression, Image, ImageOptions};
 use crate::tree::{StoreSettings, Tree, snappy};
 use std::fs::{self, File};
@@ -60,9 +61,9 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 }
 
 /// A point in time, to be written.
-pub struct Snapshot<'a> {
+pub struct Snapshot<'a, K: Keep = Own> {
     /// The nodes.
-    pub tree: &'a Tree,
+    pub tree: &'a Tree<K>,
     /// With their timeouts in ms.
     pub sessions: &'a [(SessionId, i32)],
     /// Of the tree, and the transaction after which it is.
@@ -71,7 +72,7 @@ pub struct Snapshot<'a> {
     pub zxid: Zxid,
 }
 
-impl Snapshot<'_> {
+impl<K: Keep> Snapshot<'_, K> {
     /// Writes it into a folder, durable when this returns. The file, and its bytes.
     pub fn write(
         &self,

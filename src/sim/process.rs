@@ -12,6 +12,7 @@ use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, Recovered
 use crate::mesh::{Batch, Common, ToMember, ToShard, Word};
 use crate::prng::Prng;
 use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
+use crate::tree::chunked::Shared;
 use crate::tree::image::{self, ImageOptions};
 use crate::tree::{OwnerRules, StoreSettings, Tree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -118,7 +119,7 @@ pub struct Process {
     pub member: Member,
     pub seats: Vec<Seat>,
     words: Words,
-    scribe: Tree,
+    scribe: Tree<Shared>,
     orders: VecDeque<Order>,
     pub writes: Vec<Write>,
     slow_disk: SlowDisk,

@@ -5,21 +5,22 @@
 //!
 //! The reader trusts no length: fields are limited, memory grows only with bytes that really came.
 
+use super::chunked::Keep;
+use super::image_writer::{CHUNK_BYTES, ImageWriter};
 use super::index::{CONFIG_ACL, ChildStat, LoadError, Tree, canonical};
 use super::node::{Node, NodeHead};
 use super::slots::{LOOK_AHEAD, Slot};
 use crate::ids::{AclId, SessionId, Zxid};
-use crate::wire::records::{decode_acls, encode_acls};
-use crate::wire::{Acl, Reader, Writer};
+use crate::wire::records::decode_acls;
+use crate::wire::{Reader, Writer};
 use simd_adler32::Adler32;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 
 /// "ZKSN"
-const MAGIC: i32 = 0x5a4b_534e;
-const VERSION: i32 = 2;
-const DB_ID: i64 = -1;
+pub(super) const MAGIC: i32 = 0x5a4b_534e;
+pub(super) const VERSION: i32 = 2;
+pub(super) const DB_ID: i64 = -1;
 /// A string or data field is never longer than twice jute.maxbuffer; be generous to raised limits.
 const FIELD_BYTES_MAX: usize = 1 << 30;
 /// The last zxid and its seal; the section with the digest is longer.
@@ -87,125 +88,35 @@ pub struct ImageError {
 }
 
 /// Writes a whole snapshot.
-pub fn write(
-    tree: &Tree,
+pub fn write<K: Keep>(
+    tree: &Tree<K>,
     sessions: &[(SessionId, i32)],
     digest: Option<(Zxid, u64)>,
     last_zxid: Zxid,
     options: &ImageOptions,
     sink: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut out = Sealed { sink, adler: Adler32::new(), buffer: Vec::with_capacity(2 * CHUNK_BYTES) };
-    out.put(|writer| {
-        writer.int(MAGIC);
-        writer.int(VERSION);
-        writer.long(DB_ID);
-    })?;
-    put_body(tree, sessions, &mut out)?;
-    out.seal()?;
-    if let Some((zxid, digest)) = digest {
-        out.put(|writer| {
-            writer.long(zxid.0);
-            writer.int(super::digest::DIGEST_VERSION);
-            writer.long(digest as i64);
-        })?;
-        out.seal()?;
-        if options.last_zxid_section {
-            out.put(|writer| writer.long(last_zxid.0))?;
-            out.seal()?;
-        }
-    }
-    out.flush()
+    write_all(tree, ImageWriter::new(tree, sessions.to_vec(), digest, last_zxid, *options), sink)
 }
 
 /// Writes the body alone, as it goes over the wire to a learner: no header, no seals.
-pub fn write_body(tree: &Tree, sessions: &[(SessionId, i32)], sink: &mut dyn Write) -> io::Result<()> {
-    let mut out = Sealed { sink, adler: Adler32::new(), buffer: Vec::with_capacity(2 * CHUNK_BYTES) };
-    put_body(tree, sessions, &mut out)?;
-    out.flush()
+pub fn write_body<K: Keep>(
+    tree: &Tree<K>,
+    sessions: &[(SessionId, i32)],
+    sink: &mut dyn Write,
+) -> io::Result<()> {
+    write_all(tree, ImageWriter::body(tree, sessions.to_vec()), sink)
 }
 
-struct Sealed<'a> {
-    sink: &'a mut dyn Write,
-    adler: Adler32,
-    buffer: Vec<u8>,
-}
-
-const CHUNK_BYTES: usize = 256 << 10;
-
-impl Sealed<'_> {
-    fn put(&mut self, write: impl FnOnce(&mut Writer<'_>)) -> io::Result<()> {
-        write(&mut Writer::new(&mut self.buffer));
-        if self.buffer.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
+fn write_all<K: Keep>(tree: &Tree<K>, mut writer: ImageWriter, sink: &mut dyn Write) -> io::Result<()> {
+    let mut chunk = Vec::with_capacity(2 * CHUNK_BYTES);
+    let mut is_more = true;
+    while is_more {
+        is_more = writer.next_chunk(tree, &mut chunk);
+        sink.write_all(&chunk)?;
+        chunk.clear();
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.adler.write(&self.buffer);
-        self.sink.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn seal(&mut self) -> io::Result<()> {
-        self.flush()?;
-        let adler = self.adler.finish();
-        self.put(|writer| {
-            writer.long(adler as i64);
-            writer.string("/");
-        })?;
-        self.flush()
-    }
-}
-
-fn put_body(tree: &Tree, sessions: &[(SessionId, i32)], out: &mut Sealed<'_>) -> io::Result<()> {
-    out.put(|writer| writer.int(sessions.len() as i32))?;
-    for (session, timeout_ms) in sessions {
-        out.put(|writer| {
-            writer.long(session.0);
-            writer.int(*timeout_ms);
-        })?;
-    }
-    let acls: BTreeMap<AclId, &Arc<[Acl]>> = tree.acls().collect();
-    out.put(|writer| writer.int(acls.len() as i32))?;
-    for (id, acl) in acls {
-        let mut bytes = Vec::new();
-        encode_acls(&mut bytes, acl);
-        out.put(|writer| {
-            writer.long(id.0 as i64);
-            writer.raw(&bytes);
-        })?;
-    }
-    let mut stack: Vec<Slot> = tree.root().into_iter().collect();
-    let mut ahead = 0;
-    while let Some(slot) = stack.pop() {
-        if ahead == 0 {
-            ahead = LOOK_AHEAD;
-            tree.look_ahead_at(stack.iter().rev().take(LOOK_AHEAD).copied());
-        }
-        ahead -= 1;
-        write_node(tree, slot, out)?;
-        stack.extend(tree.children(slot).map(|(child, _)| child));
-    }
-    out.put(|writer| writer.string("/"))
-}
-
-fn write_node(tree: &Tree, slot: Slot, out: &mut Sealed<'_>) -> io::Result<()> {
-    let (node, children) = (tree.at(slot), tree.child_stat(slot));
-    let head = node.head();
-    let path = if node.path_bytes() == b"/" { "" } else { node.path() };
-    out.put(|writer| {
-        writer.string(path);
-        writer.buffer(node.data());
-        writer.long(if head.acl == AclId::OPEN { -1 } else { head.acl.0 as i64 });
-        for value in [head.czxid.0, head.mzxid.0, head.ctime, head.mtime] {
-            writer.long(value);
-        }
-        for value in [head.version, children.cversion, head.aversion] {
-            writer.int(value);
-        }
-        writer.long(head.owner);
-        writer.long(children.pzxid.0);
-    })
+    Ok(())
 }
 
 /// Reads a whole snapshot into `tree`, which must be empty.
@@ -547,6 +458,7 @@ impl<'a> Input<'a> {
 mod tests {
     use super::*;
     use crate::tree::{Effects, OwnerRules, Store, StoreSettings, Undo};
+    use crate::wire::Acl;
     use crate::wire::txn::CreateKind;
     use crate::wire::{Txn, TxnHeader};
 
@@ -567,16 +479,41 @@ mod tests {
                 ephemeral: zxid == 4,
                 parent_cversion: -1,
             };
-            let header = TxnHeader {
-                session: SessionId(9),
-                cxid: 1,
-                zxid: Zxid(zxid),
-                time_ms: 1_700_000_000_000,
-                op: txn.op(),
-            };
-            store.apply(&header, &txn, &mut Effects::new(), &mut Undo::none()).expect("valid");
+            apply(&mut store, zxid, &txn);
         }
         store
+    }
+
+    fn apply(store: &mut Store, zxid: i64, txn: &Txn<'_>) -> Effects {
+        let header = TxnHeader {
+            session: SessionId(9),
+            cxid: 1,
+            zxid: Zxid(zxid),
+            time_ms: 1_700_000_000_000,
+            op: txn.op(),
+        };
+        let mut effects = Effects::new();
+        store.apply(&header, txn, &mut effects, &mut Undo::none()).expect("valid");
+        effects
+    }
+
+    /// Something of each kind.
+    fn change(store: &mut Store, zxid: i64) -> Effects {
+        let txn = match zxid {
+            5 => Txn::Delete { path: "/a/b".into(), container: false },
+            6 => Txn::Delete { path: "/d".into(), container: false },
+            7 => Txn::SetData { path: "/a".into(), data: None, version: 1, reconfig: false },
+            8 => Txn::SetAcl { path: "/a/c".into(), acl: Acl::open().into(), version: 1 },
+            _ => Txn::Create {
+                kind: CreateKind::Create,
+                path: format!("/a/c/{zxid}").into(),
+                data: None,
+                acl: Acl::open().into(),
+                ephemeral: true,
+                parent_cversion: -1,
+            },
+        };
+        apply(store, zxid, &txn)
     }
 
     fn bytes(store: &Store) -> Vec<u8> {
@@ -616,21 +553,13 @@ mod tests {
     #[test]
     fn sections_are_recognised_whichever_there_are() {
         let (store, mut zxid_only) = (sample(), Vec::new());
-        let mut out = Sealed {
-            sink: &mut zxid_only,
-            adler: Adler32::new(),
-            buffer: Vec::with_capacity(2 * CHUNK_BYTES),
-        };
-        out.put(|writer| {
-            writer.int(MAGIC);
-            writer.raw(&[0; 12]);
-        })
-        .expect("memory takes it");
-        put_body(store.tree(), &[], &mut out).expect("memory takes it");
-        out.seal().expect("memory takes it");
-        out.put(|writer| writer.long(77)).expect("memory takes it");
-        out.seal().expect("memory takes it");
-        out.flush().expect("memory takes it");
+        let options = ImageOptions::default();
+        write(store.tree(), &[], None, Zxid(4), &options, &mut zxid_only).expect("memory takes it");
+        Writer::new(&mut zxid_only).long(77);
+        let mut adler = Adler32::new();
+        adler.write(&zxid_only);
+        Writer::new(&mut zxid_only).long(adler.finish() as i64);
+        Writer::new(&mut zxid_only).string("/");
         let read = |bytes: &[u8]| read_all(bytes).map(|image| (image.digest.is_some(), image.last_zxid));
         assert_eq!(read(&zxid_only).expect("sound"), (false, Some(Zxid(77))));
         assert_eq!(read(&zxid_only[..zxid_only.len() - 21]).expect("sound"), (false, None));
@@ -642,6 +571,29 @@ mod tests {
             (error.offset, error.what.as_str()),
             (whole.len() as u64, "bytes follow the end of the snapshot")
         );
+    }
+
+    /// Whoever takes it in pieces may go on between two of them.
+    #[test]
+    fn a_frozen_tree_gives_the_same_bytes_in_pieces_while_the_tree_goes_on() {
+        let mut store = sample();
+        let whole = bytes(&store);
+        let mut tree = store.tree().without_index();
+        let frozen = tree.freeze();
+        let (sessions, digest) = (vec![(SessionId(9), 30_000)], store.digest().map(|digest| (Zxid(4), digest)));
+        let writer = ImageWriter::new(&frozen, sessions, digest, Zxid(4), ImageOptions::default());
+        let (mut writer, mut pieces, mut zxid) = (writer.in_chunks_of(50), Vec::new(), 4);
+        while writer.next_chunk(&frozen, &mut pieces) {
+            zxid += 1;
+            for effect in change(&mut store, zxid) {
+                tree.install(&effect);
+            }
+        }
+        assert!(zxid > 10 && pieces == whole, "{zxid}");
+        assert_eq!(tree.node_count(), store.tree().node_count());
+        let live = |tree: &Tree| (tree.node_count(), tree.data_bytes(), tree.ephemeral_count());
+        let frozen = (frozen.node_count(), frozen.data_bytes(), frozen.ephemeral_count());
+        assert_eq!(frozen, live(sample().tree()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! Invariant: every node but the root is among its parent's children; the ACL table holds exactly what nodes refer to.
 
-use super::chunked::Chunked;
+use super::chunked::{Chunked, Keep, Own, Shared};
 use super::effect::Effect;
 use super::node::{Node, NodeHead, Owner, OwnerRules};
 use super::slots::{NO_FAMILY, Slot, Slots};
@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 /// One core's copy of the data.
 #[derive(Clone)]
-pub struct Tree {
+pub struct Tree<K: Keep = Own> {
     rules: OwnerRules,
-    slots: Slots,
+    slots: Slots<K>,
     root: Slot,
     /// Of nodes that have or had children, or whose pzxid moved.
-    families: Chunked<Family>,
+    families: Chunked<Family, K>,
     free_families: Vec<u32>,
     /// None in a tree that finds nothing: nobody asks it for a session's nodes either.
     ephemerals: Option<HashMap<SessionId, Owned, FixedState>>,
@@ -97,12 +97,13 @@ impl Tree {
     }
 
     /// A copy that follows by effects but finds nothing, neither a path nor what a session owns: for who only walks it.
-    pub fn without_index(&self) -> Tree {
+    /// Its own copies share their chunks.
+    pub fn without_index(&self) -> Tree<Shared> {
         Tree {
             rules: self.rules,
             slots: self.slots.without_index(),
             root: self.root,
-            families: self.families.clone(),
+            families: self.families.to_shared(),
             free_families: self.free_families.clone(),
             ephemerals: None,
             acls: self.acls.clone(),
@@ -112,7 +113,29 @@ impl Tree {
             applied: self.applied,
         }
     }
+}
 
+impl Tree<Shared> {
+    /// The tree as it is now, to be walked while this one goes on: it shares the chunks, and this one copies each when it is
+    /// first changed. What it holds beyond that are records that are replaced meanwhile, so at most the data once more.
+    pub fn freeze(&self) -> Tree<Shared> {
+        Tree {
+            rules: self.rules,
+            slots: self.slots.freeze(),
+            root: self.root,
+            families: self.families.clone(),
+            free_families: Vec::new(),
+            ephemerals: None,
+            acls: self.acls.clone(),
+            open: Arc::clone(&self.open),
+            data_bytes: self.data_bytes,
+            ephemeral_count: self.ephemeral_count,
+            applied: self.applied,
+        }
+    }
+}
+
+impl<K: Keep> Tree<K> {
     /// How stored owners are read.
     pub fn rules(&self) -> OwnerRules {
         self.rules

@@ -6,6 +6,7 @@ pub mod chunked;
 pub mod digest;
 pub mod effect;
 pub mod image;
+pub mod image_writer;
 pub mod index;
 pub mod node;
 pub mod path;

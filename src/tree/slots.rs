@@ -6,7 +6,7 @@
 //!
 //! Invariant: a slot is on the free list or has a node; each node of an indexed tree is in exactly one bucket's chain.
 
-use super::chunked::Chunked;
+use super::chunked::{Chunked, Keep, Own, Shared};
 use super::node::Node;
 use foldhash::fast::FixedState;
 use smallvec::SmallVec;
@@ -132,11 +132,11 @@ pub const NO_FAMILY: u32 = u32::MAX;
 
 /// The slots of one tree.
 #[derive(Clone)]
-pub struct Slots {
+pub struct Slots<K: Keep = Own> {
     hasher: FixedState,
-    entries: Chunked<Entry>,
+    entries: Chunked<Entry, K>,
     /// Empty in a tree that finds nothing by path.
-    buckets: Chunked<Link>,
+    buckets: Chunked<Link, K>,
     /// Slots without a node, the next to be used last.
     free: Vec<Slot>,
     nodes: u32,
@@ -154,16 +154,31 @@ impl Slots {
     }
 
     /// The same slots without the index.
-    pub fn without_index(&self) -> Slots {
+    pub fn without_index(&self) -> Slots<Shared> {
         Slots {
             hasher: self.hasher.clone(),
-            entries: self.entries.clone(),
+            entries: self.entries.to_shared(),
             buckets: Chunked::empty(),
             free: self.free.clone(),
             nodes: self.nodes,
         }
     }
+}
 
+impl Slots<Shared> {
+    /// The slots as they are now, to be looked at.
+    pub fn freeze(&self) -> Slots<Shared> {
+        Slots {
+            hasher: self.hasher.clone(),
+            entries: self.entries.clone(),
+            buckets: Chunked::empty(),
+            free: Vec::new(),
+            nodes: self.nodes,
+        }
+    }
+}
+
+impl<K: Keep> Slots<K> {
     /// Nodes there are.
     pub fn count(&self) -> u32 {
         self.nodes
