@@ -121,6 +121,14 @@ pub const LOG_SPARES_MAX: usize = 2;
 /// Segments prepared ahead of need.
 pub const LOG_SEGMENTS_AHEAD: usize = 1;
 
+/// Bytes of committed batches that wait for the scribe before the member takes no messages. It follows while it writes a
+/// snapshot, so they wait only while its thread gets no time.
+pub const SCRIBE_BYTES_MAX: usize = 64 << 20;
+/// What an order to the scribe takes beside its bytes.
+pub const SCRIBE_ORDER_BYTES: usize = 256;
+/// Pieces of a snapshot that are made before the first of them is written.
+pub const IMAGE_CHUNKS_IN_FLIGHT: usize = 2;
+
 /// Serialized child lists one shard keeps.
 pub const CHILD_LISTS_MAX: usize = 400;
 /// Bytes of all the serialized child lists one shard keeps.
@@ -148,4 +156,5 @@ const _: () = assert!(EVENT_SHARED_BYTES_MIN < SEND_GATHER_BYTES_MAX);
 const _: () = assert!(CONN_WATCH_BYTES_MAX <= WATCH_BYTES_MAX);
 const _: () = assert!(CONN_PENDING_BYTES_MAX >= 2 * JUTE_MAX_BUFFER);
 const _: () = assert!(WORDS_MAX > 4 * WORDS_AT_ONCE && WORDS_BYTES_MAX >= 2 * LOG_FRAME_BYTES_MAX);
+const _: () = assert!(SCRIBE_BYTES_MAX >= 2 * OUTSTANDING_BYTES_MAX && IMAGE_CHUNKS_IN_FLIGHT > 0);
 const _: () = assert!(OUTSTANDING_BYTES_MAX >= 4 * JUTE_MAX_BUFFER);

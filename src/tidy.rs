@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mesh", &["ids", "metrics", "tree", "wire"]),
     ("shard", &["ids", "limits", "mesh", "metrics", "send_buffer", "tree", "wire"]),
     ("member", &["aligned", "ids", "limits", "log", "mesh", "metrics", "prng", "tree", "wire", "zab"]),
+    ("scribe", &["ids", "limits", "log", "mesh", "tree"]),
     ("io", &["aligned", "ids", "limits", "send_buffer"]),
     (
         "server",
@@ -35,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mesh",
             "metrics",
             "prng",
+            "scribe",
             "send_buffer",
             "shard",
             "tree",
@@ -54,6 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "mesh",
             "metrics",
             "prng",
+            "scribe",
             "send_buffer",
             "shard",
             "tree",
@@ -64,8 +67,10 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// The parts without IO, clocks, threads and chance.
-const CORE: &[&str] =
-    &["aligned", "ids", "limits", "log", "member", "mesh", "metrics", "prng", "shard", "tree", "wire", "zab"];
+const CORE: &[&str] = &[
+    "aligned", "ids", "limits", "log", "member", "mesh", "metrics", "prng", "scribe", "shard", "tree",
+    "wire", "zab",
+];
 
 /// What has no place in the core, and why.
 const NOT_IN_THE_CORE: &[(&str, &str)] = &[

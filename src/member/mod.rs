@@ -132,6 +132,11 @@ impl Member {
         self.log.segments()
     }
 
+    /// The snapshots on the disk that it relies on, ascending.
+    pub fn snapshots_on_disk(&self) -> impl Iterator<Item = Zxid> + '_ {
+        self.snapshots.on_disk()
+    }
+
     /// A member at what recovery found. Nothing happens before [`MemberInput::Start`].
     pub fn new(settings: MemberSettings, recovered: RecoveredState) -> Member {
         let RecoveredState { mut store, sessions, last_zxid, log, segments, snapshots, txns_since_snapshot } =

@@ -69,6 +69,8 @@ pub struct Restored {
     pub warnings: Vec<String>,
     /// Digests that do not match.
     pub mismatches: u64,
+    /// Snapshots that were looked at and cannot be used.
+    pub unreadable: Vec<SnapshotFile>,
     /// The zxids of all usable snapshots, as far as that is known, ascending.
     snapshots: Vec<Zxid>,
     store: Store,
@@ -109,6 +111,7 @@ pub fn restore(
         recovered,
         warnings,
         mismatches: restorer.mismatches + u64::from(restorer.is_snapshot_other),
+        unreadable: loaded.failed,
         snapshots: snapshots.into_iter().collect(),
         store: restorer.store,
         sessions: restorer.sessions,

@@ -106,6 +106,11 @@ impl Snapshots {
         self.done.back().copied()
     }
 
+    /// All of them, ascending.
+    pub fn on_disk(&self) -> impl Iterator<Item = Zxid> + '_ {
+        self.done.iter().copied()
+    }
+
     /// All but the newest are given up; says how many.
     pub fn forget_older(&mut self) -> usize {
         let older = self.done.len().saturating_sub(1);

@@ -5,7 +5,7 @@
 //! with the power later, unless it was made durable (`sync`).
 
 use crate::aligned::AlignedBuffer;
-use crate::ids::{SegmentId, Zxid};
+use crate::ids::SegmentId;
 use crate::log::SegmentSource;
 use crate::log::files::{LogFile, Sweep, log_file, segment_name, spare_name};
 use crate::member::{RestoreSource, SnapshotFile};
@@ -46,20 +46,6 @@ pub struct Write {
 const SECTOR: usize = 512;
 
 impl Disk {
-    /// A segment of zeros, or a spare one.
-    pub fn prepare(&mut self, segment: SegmentId, bytes: u64, spare: Option<SegmentId>) {
-        let spare = spare.map(|spare| self.spares.remove(&spare).expect("spares that are known are there"));
-        self.segments.insert(segment, spare.unwrap_or_else(|| vec![0; bytes as usize]));
-    }
-
-    /// A segment is no longer needed.
-    pub fn release(&mut self, segment: SegmentId, is_kept: bool) {
-        let file = self.segments.remove(&segment).expect("segments that are known are there");
-        if is_kept {
-            self.spares.insert(segment, file);
-        }
-    }
-
     /// A write is durable.
     pub fn complete(&mut self, write: &Write) {
         let start = write.offset as usize;
@@ -124,11 +110,6 @@ impl Disk {
         let spares = self.spares.iter().map(|(id, file)| (spare_name(*id), bytes(file)));
         let leftovers = self.leftovers.iter().map(|name| (name.clone(), 1));
         segments.chain(spares).chain(leftovers).collect()
-    }
-
-    /// The snapshot's file as it is named here.
-    pub fn snapshot_file(zxid: Zxid, packing: &str) -> SnapshotFile {
-        SnapshotFile { zxid, name: format!("snapshot.{:x}{packing}", zxid.0) }
     }
 }
 

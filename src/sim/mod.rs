@@ -17,6 +17,8 @@
 //! | a snapshot lacks the sessions | 1 |
 //! | replies leave before the events of their transaction | 2 |
 //! | answers leave before their transaction is durable | 4 |
+//! | a snapshot changes while it is written | 4 |
+//! | a snapshot that cannot be read counts among those kept | 115 |
 //! | setData takes an older version | 11 |
 //! | a deleted node tells a connection twice | 11 |
 //! | a batch reaches one shard after the other (a test keeps this one) | 6 |
@@ -27,6 +29,7 @@
 mod actions;
 mod client;
 mod disk;
+mod files;
 mod model;
 mod process;
 mod slow_disk;
@@ -38,6 +41,7 @@ mod world;
 
 use crate::ids::{SegmentId, Zxid};
 use crate::member::MemberInput;
+use crate::scribe::Lane;
 use process::Settings;
 use start::restore_from;
 use world::{Conn, World};
@@ -122,7 +126,7 @@ fn step(world: &mut World) -> Result<(), String> {
         830..900 => world.finish_write(),
         900..925 => {
             let is_full = world.prng.chance(10);
-            world.finish_prepare(is_full)
+            world.finish_work(Lane::Segments, is_full)
         }
         925..960 => world.scribe(),
         960..995 => {
@@ -240,7 +244,7 @@ fn come_to_rest(world: &mut World) -> Result<(), String> {
         while world.process.as_ref().is_some_and(|process| !process.writes.is_empty()) {
             world.finish_write()?;
         }
-        world.finish_prepare(false)?;
+        world.scribe_all()?;
         world.member_turn(1000)?;
         for shard in 0..shards {
             world.hear(shard, u64::MAX);
@@ -250,7 +254,6 @@ fn come_to_rest(world: &mut World) -> Result<(), String> {
             world.finish_send(conn);
             world.deliver_to_client(conn, usize::MAX)?;
         }
-        world.scribe()?;
         // A segment that was refused is asked for again in time.
         if round % 20 == 19 {
             world.pass(60)?;

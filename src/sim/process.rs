@@ -1,21 +1,22 @@
 //! The process: the production state machines and what lies between them. Drives them as the real driver does: a batch
 //! is there for every shard at one instant, and a shard takes what is there before it looks at bytes.
 
-use super::disk::{Disk, Write};
+use super::disk::Write;
+use super::files::Files;
 use super::slow_disk::SlowDisk;
 use super::words::Words;
 use super::world::World;
-use crate::ids::{ConnId, Origin, SegmentId, SessionId, ShardId, Zxid};
-use crate::limits::{LOG_SPARES_MAX, WORDS_AT_ONCE};
+use crate::ids::{ConnId, Origin, SessionId, ShardId};
+use crate::limits::WORDS_AT_ONCE;
 use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, RecoveredState};
-use crate::mesh::{Batch, Common, ToMember, ToShard, Word};
+use crate::mesh::{Common, ToMember, ToShard, Word};
 use crate::prng::Prng;
+use crate::scribe::{Found, Scribe, ScribeInput, ScribeSettings};
 use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
-use crate::tree::chunked::Shared;
-use crate::tree::image::{self, ImageOptions};
-use crate::tree::{OwnerRules, StoreSettings, Tree};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::tree::image::{Compression, ImageOptions};
+use crate::tree::{OwnerRules, StoreSettings};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// What differs from world to world.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub has_torn_words: bool,
     pub log_id: u128,
     pub loses_snapshots: bool,
+    /// Images are written in pieces of so many bytes.
+    chunk_bytes: usize,
     sync_warning_ms: u64,
 }
 
@@ -54,6 +57,7 @@ impl Settings {
             has_torn_words: false,
             log_id: u128::from(prng.next_u64()) << 64 | u128::from(seed),
             loses_snapshots: prng.chance(50),
+            chunk_bytes: [1, 100, 1000, 1 << 18][prng.below(4) as usize],
             sync_warning_ms: [0, 20, 300, 1000][prng.below(4) as usize],
         }
     }
@@ -78,6 +82,11 @@ impl Settings {
             sync_warning_ms: self.sync_warning_ms,
             ..MemberSettings::default()
         }
+    }
+
+    fn scribe(&self) -> ScribeSettings {
+        let (image, compression) = (ImageOptions::default(), Compression::None);
+        ScribeSettings { image, compression, chunk_bytes: self.chunk_bytes }
     }
 
     fn shard(&self, shard: u16) -> ShardSettings {
@@ -109,23 +118,18 @@ pub struct Seat {
     slots: Vec<(u32, bool)>,
 }
 
-enum Order {
-    Batch(Arc<Batch>),
-    Snapshot { zxid: Zxid, digest: Option<(Zxid, u64)>, sessions: Vec<(SessionId, i32)>, keep: Option<usize> },
-}
-
 /// A running process.
 pub struct Process {
     pub member: Member,
     pub seats: Vec<Seat>,
     words: Words,
-    scribe: Tree<Shared>,
-    orders: VecDeque<Order>,
+    pub scribe: Scribe,
+    /// What the scribe was told and has not taken.
+    pub orders: VecDeque<ScribeInput>,
+    /// What it wants of the disk.
+    pub files: Files,
     pub writes: Vec<Write>,
     slow_disk: SlowDisk,
-    pub prepares: VecDeque<(SegmentId, u64)>,
-    /// Files to be used for segments to come.
-    pub spares: VecDeque<SegmentId>,
     /// Who asked what: the session of each request on its way.
     asked: BTreeMap<(Origin, i32), SessionId>,
     accepted: BTreeMap<u64, usize>,
@@ -134,7 +138,7 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(settings: &Settings, state: RecoveredState, spares: Vec<SegmentId>) -> Process {
+    pub fn new(settings: &Settings, state: RecoveredState, found: Found) -> Process {
         let tree = state.store.tree();
         let seats = (0..settings.shards)
             .map(|shard| Seat {
@@ -143,29 +147,20 @@ impl Process {
                 slots: Vec::new(),
             })
             .collect();
-        let scribe = tree.without_index();
+        let scribe = Scribe::new(settings.scribe(), tree.without_index(), found);
         Process {
             member: Member::new(settings.member(), state),
             seats,
             words: Words::new(settings.shards, settings.words_max, settings.has_torn_words),
             scribe,
             orders: VecDeque::new(),
+            files: Files::default(),
             writes: Vec::new(),
             slow_disk: SlowDisk::new(settings.sync_warning_ms),
-            prepares: VecDeque::new(),
-            spares: spares.into(),
             asked: BTreeMap::new(),
             accepted: BTreeMap::new(),
             by_origin: BTreeMap::new(),
             is_stopped: false,
-        }
-    }
-
-    /// The snapshot that is written next.
-    pub fn snapshot_begun(&self) -> Option<Zxid> {
-        match self.orders.front() {
-            Some(Order::Snapshot { zxid, .. }) => Some(*zxid),
-            _ => None,
         }
     }
 
@@ -176,7 +171,7 @@ impl Process {
             && self.seats.iter().all(quiet)
             && self.writes.is_empty()
             && self.orders.is_empty()
-            && self.prepares.is_empty()
+            && self.scribe.is_idle()
     }
 }
 
@@ -225,7 +220,7 @@ impl World {
                 }
                 MemberOutput::Broadcast(message) => {
                     if let ToShard::Committed(batch) = &message {
-                        process.orders.push_back(Order::Batch(Arc::clone(batch)));
+                        process.orders.push_back(ScribeInput::Batch(Arc::clone(batch)));
                         let asked = std::mem::take(&mut process.asked);
                         self.on_batch(batch, &asked)?;
                         self.process().asked = asked;
@@ -244,21 +239,17 @@ impl World {
                     process.writes.push(Write { segment, offset, buffer, token });
                 }
                 MemberOutput::Log(LogOutput::Prepare { segment, bytes }) => {
-                    process.prepares.push_back((segment, bytes))
+                    self.order(ScribeInput::Prepare { segment, bytes })?;
                 }
                 MemberOutput::Log(LogOutput::Release { segment }) => {
-                    let is_kept = process.spares.len() < LOG_SPARES_MAX;
-                    if is_kept {
-                        process.spares.push_back(segment);
-                    }
-                    self.disk.release(segment, is_kept);
+                    self.order(ScribeInput::Release { segment })?;
                 }
                 MemberOutput::Log(LogOutput::Close { .. }) => {}
                 MemberOutput::Snapshot { zxid, digest, sessions, keep } => {
-                    process.orders.push_back(Order::Snapshot { zxid, digest, sessions, keep });
+                    process.orders.push_back(ScribeInput::Snapshot { zxid, digest, sessions, keep });
                 }
                 MemberOutput::RemoveSnapshots { before } => {
-                    self.disk.snapshots.retain(|file, _| file.zxid >= before);
+                    self.order(ScribeInput::RemoveSnapshots { before })?;
                 }
                 MemberOutput::Notice { text } => {
                     process.slow_disk.hear(&text);
@@ -441,56 +432,6 @@ impl World {
         disk.complete(&write);
         process.slow_disk.end(self.now, write.token);
         self.with_member(MemberInput::LogWritten { token: write.token, buffer: write.buffer })
-    }
-
-    /// A segment is prepared, or cannot be.
-    pub fn finish_prepare(&mut self, is_full: bool) -> Result<(), String> {
-        let Some((segment, bytes)) = self.process().prepares.pop_front() else { return Ok(()) };
-        if is_full {
-            self.may_refuse = true;
-            let what = "no space left".to_string();
-            return self.with_member(MemberInput::SegmentFailed { segment, no_space: true, what });
-        }
-        let spare = self.process().spares.pop_front();
-        self.disk.prepare(segment, bytes, spare);
-        self.with_member(MemberInput::SegmentReady { segment, bytes })
-    }
-
-    /// The scribe carries out its next order.
-    pub fn scribe(&mut self) -> Result<(), String> {
-        let process = self.process.as_mut().expect("a process runs");
-        match process.orders.pop_front() {
-            Some(Order::Batch(batch)) => {
-                for committed in &batch.txns {
-                    committed.effects.iter().for_each(|effect| process.scribe.install(effect));
-                    process.scribe.set_applied(committed.zxid);
-                }
-                Ok(())
-            }
-            Some(Order::Snapshot { zxid, digest, sessions, keep }) => {
-                let tree = &process.scribe;
-                assert!(tree.applied() == zxid, "the batches up to the snapshot came before it");
-                let mut bytes = Vec::new();
-                image::write(tree, &sessions, digest, zxid, &ImageOptions::default(), &mut bytes)
-                    .map_err(|error| error.to_string())?;
-                let length = bytes.len() as u64;
-                if self.prng.chance(10) {
-                    // Somebody has packed it.
-                    self.disk.snapshots.insert(Disk::snapshot_file(zxid, ".gz"), bytes.clone());
-                }
-                self.disk.snapshots.insert(Disk::snapshot_file(zxid, ""), bytes);
-                self.remove_old_snapshots(keep);
-                self.trace.line(format_args!("snapshot {zxid}: {length} bytes"));
-                self.with_member(MemberInput::SnapshotDone { zxid, bytes: length })
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn remove_old_snapshots(&mut self, keep: Option<usize>) {
-        let zxids: BTreeSet<Zxid> = self.disk.snapshots.keys().map(|file| file.zxid).collect();
-        let oldest = keep.and_then(|keep| zxids.into_iter().rev().nth(keep.max(1) - 1));
-        self.disk.snapshots.retain(|file, _| oldest.is_none_or(|oldest| file.zxid >= oldest));
     }
 
     /// Time passes; whoever waits for it is told, in time.

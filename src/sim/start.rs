@@ -5,9 +5,10 @@ use super::disk::Disk;
 use super::process::Process;
 use super::world::World;
 use crate::ids::{SegmentId, SessionId, Zxid};
-use crate::log::files::{segment_name, sweep};
+use crate::log::files::sweep;
 use crate::log::{plan, read_headers, recover};
 use crate::member::{MemberInput, OnMismatch, Restored, restore};
+use crate::scribe::Found;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
@@ -35,13 +36,13 @@ impl World {
             return Err(format!("recovered sessions {sessions:?}, the model has {:?}", self.model.sessions));
         }
         self.heard = sessions.keys().map(|session| (*session, vec![self.now.mono_ms])).collect();
-        let spares = self.sweep(&restored);
+        let found = self.sweep(&restored);
         let log = restored.recovered.log_start(
             self.settings.log_id,
             self.prng.next_u64() as u32,
             self.settings.segment_bytes,
         );
-        self.process = Some(Process::new(&self.settings, restored.into_state(log), spares));
+        self.process = Some(Process::new(&self.settings, restored.into_state(log), found));
         self.check_files()?;
         self.with_member(MemberInput::Start)
     }
@@ -63,13 +64,15 @@ impl World {
         entries.iter().try_for_each(|entry| self.learn(entry))
     }
 
-    /// Renames and removes as the start decides; tells what is spare.
-    fn sweep(&mut self, restored: &Restored) -> Vec<SegmentId> {
+    /// Renames and removes as the start decides; tells what the scribe should know.
+    fn sweep(&mut self, restored: &Restored) -> Found {
         let prepared = &restored.recovered.prepared;
         let swept = sweep(&self.disk.log_files(), prepared, self.settings.segment_bytes);
         self.disk.sweep(&swept);
         self.disk.leftovers.retain(|name| !name.starts_with("snapshot."));
-        swept.spares
+        let spares = swept.spares.iter().map(|spare| (*spare, self.settings.segment_bytes));
+        let unreadable = restored.unreadable.iter().map(|file| file.name.clone());
+        Found { spares: spares.collect(), unreadable: unreadable.collect() }
     }
 
     /// A start that dies before anybody is served: with the power, or alone.
@@ -92,33 +95,28 @@ impl World {
         if known != there {
             return Err(format!("segments on the disk: {there:?}; known: {known:?}"));
         }
-        let known: BTreeSet<SegmentId> = process.spares.iter().copied().collect();
+        let known: BTreeSet<SegmentId> = process.scribe.spares().collect();
         let there: BTreeSet<SegmentId> = self.disk.spares.keys().copied().collect();
         if known != there {
             return Err(format!("spares on the disk: {there:?}; known: {known:?}"));
         }
+        self.check_snapshots()?;
         match self.disk.leftovers.first() {
             Some(name) => Err(format!("{name} is left behind")),
             None => Ok(()),
         }
     }
 
-    /// What a process that dies leaves half done.
-    pub fn leave_behind(&mut self, process: &Process) {
-        if let Some((segment, bytes)) = process.prepares.front() {
-            match self.prng.below(3) {
-                0 => _ = self.disk.leftovers.insert(format!("{}.tmp", segment_name(*segment))),
-                // It was prepared, and nobody was told.
-                1 => self.disk.prepare(*segment, *bytes, process.spares.front().copied()),
-                _ => {}
-            }
+    /// Those that the member relies on are there.
+    pub fn check_snapshots(&self) -> Result<(), String> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let there: BTreeSet<Zxid> = self.disk.snapshots.keys().map(|file| file.zxid).collect();
+        if let Some(gone) = process.member.snapshots_on_disk().find(|zxid| !there.contains(zxid)) {
+            return Err(format!(
+                "the snapshot at {gone}, which the member relies on, is not there: {there:?}"
+            ));
         }
-        if let Some(zxid) = process.snapshot_begun()
-            && self.prng.chance(50)
-        {
-            let name = Disk::snapshot_file(zxid, "").name;
-            self.disk.leftovers.insert(format!("{name}.tmp"));
-        }
+        Ok(())
     }
 
     /// A disk that loses what it had: the newest snapshot, as long as another one can stand in, or a byte of a segment

@@ -217,8 +217,8 @@ impl World {
     pub fn crash(&mut self, why: &str) -> Result<(), String> {
         self.trace.line(format_args!("crash: {why}"));
         self.crashes += 1;
-        let Some(process) = self.process.take() else { return Ok(()) };
-        self.leave_behind(&process);
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        self.leave_behind(&mut process.files);
         let is_power_gone = self.prng.chance(50);
         self.disk.crash(process.writes, is_power_gone, &mut self.prng);
         if self.prng.chance(30) {

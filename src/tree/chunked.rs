@@ -172,8 +172,7 @@ mod tests {
         row.push(1000);
         assert!(frozen.iter().copied().eq(0..1000));
         assert_eq!((row[300], row[299], row.count()), (7, 299, 1001));
-        let shared =
-            row.chunks.iter().zip(&frozen.chunks).map(|(chunk, frozen)| Arc::ptr_eq(chunk, frozen));
+        let shared = row.chunks.iter().zip(&frozen.chunks).map(|(chunk, frozen)| Arc::ptr_eq(chunk, frozen));
         assert_eq!(shared.collect::<Vec<_>>(), [true, false, true, false]);
     }
 }

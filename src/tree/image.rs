@@ -580,7 +580,8 @@ mod tests {
         let whole = bytes(&store);
         let mut tree = store.tree().without_index();
         let frozen = tree.freeze();
-        let (sessions, digest) = (vec![(SessionId(9), 30_000)], store.digest().map(|digest| (Zxid(4), digest)));
+        let (sessions, digest) =
+            (vec![(SessionId(9), 30_000)], store.digest().map(|digest| (Zxid(4), digest)));
         let writer = ImageWriter::new(&frozen, sessions, digest, Zxid(4), ImageOptions::default());
         let (mut writer, mut pieces, mut zxid) = (writer.in_chunks_of(50), Vec::new(), 4);
         while writer.next_chunk(&frozen, &mut pieces) {

@@ -55,8 +55,7 @@ impl ImageWriter {
         last_zxid: Zxid,
         options: ImageOptions,
     ) -> ImageWriter {
-        let mut acls: Vec<(AclId, Arc<[Acl]>)> =
-            tree.acls().map(|(id, acl)| (id, Arc::clone(acl))).collect();
+        let mut acls: Vec<(AclId, Arc<[Acl]>)> = tree.acls().map(|(id, acl)| (id, Arc::clone(acl))).collect();
         acls.sort_unstable_by_key(|(id, _)| *id);
         ImageWriter {
             stage: Stage::Header,

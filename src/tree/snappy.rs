@@ -93,7 +93,13 @@ impl<W: Write> Encoder<W> {
         Ok(self.sink)
     }
 
-    fn write_block(&mut self) -> io::Result<()> {
+    /// What was written to.
+    pub fn sink_mut(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
+    /// Writes what is left of a block; the last one is shorter than the others.
+    pub fn write_block(&mut self) -> io::Result<()> {
         if self.block.is_empty() {
             return Ok(());
         }
