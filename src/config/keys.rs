@@ -285,6 +285,7 @@ static SETTINGS: &[Setting] = &[
     }),
     row!("ringkeeper.shards", server.shards, value::shards),
     row!("ringkeeper.io", server.io, value::io_choice),
+    row!("ringkeeper.scribe", server.scribe, value::scribe),
     row!("ringkeeper.pin", server.pin, value::pin),
     row!("ringkeeper.durability", server.durability, value::durability),
     row!("ringkeeper.digest.mismatch", server.on_digest_mismatch, value::digest_mismatch),

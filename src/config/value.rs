@@ -3,6 +3,7 @@
 use crate::io::{Durability, IoChoice};
 use crate::limits;
 use crate::member::{OnMismatch, SNAPSHOT_TXNS};
+use crate::server::ScribeChoice;
 use crate::server::layout::Pin;
 use crate::tree::image::Compression;
 use crate::tree::permission::DigestAlgorithm;
@@ -119,6 +120,15 @@ pub(super) fn io_choice(text: &str) -> Parsed<IoChoice> {
         "io_uring" => Ok(IoChoice::IoUring),
         "epoll" => Ok(IoChoice::Epoll),
         _ => Err("auto, io_uring or epoll".into()),
+    }
+}
+
+pub(super) fn scribe(text: &str) -> Parsed<ScribeChoice> {
+    match text {
+        "auto" => Ok(ScribeChoice::Auto),
+        "glommio" => Ok(ScribeChoice::Glommio),
+        "threads" => Ok(ScribeChoice::Threads),
+        _ => Err("auto, glommio or threads".into()),
     }
 }
 
@@ -253,6 +263,17 @@ impl Show for IoChoice {
             IoChoice::Auto => "auto",
             IoChoice::IoUring => "io_uring",
             IoChoice::Epoll => "epoll",
+        }
+        .into()
+    }
+}
+
+impl Show for ScribeChoice {
+    fn show(&self) -> String {
+        match self {
+            ScribeChoice::Auto => "auto",
+            ScribeChoice::Glommio => "glommio",
+            ScribeChoice::Threads => "threads",
         }
         .into()
     }

@@ -6,7 +6,7 @@ use crate::limits::LOG_BLOCK;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -163,6 +163,36 @@ pub fn write_durable(
     Ok(())
 }
 
+/// Where a file is until it is whole.
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+/// Whether files of a folder can be written past the page cache, also by who looks their disk up first. The error says why
+/// not.
+pub fn takes_direct(folder: &Path) -> Result<(), String> {
+    let path = folder.join("probe.tmp");
+    let tried = try_direct(&path);
+    let _ = fs::remove_file(&path);
+    tried.map_err(|error| format!("{} takes no O_DIRECT ({error})", folder.display()))?;
+    let device = fs::metadata(folder).map_err(|error| format!("{}: {error}", folder.display()))?.dev();
+    let link = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
+    match fs::canonicalize(&link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("{link} cannot be read ({error})"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn try_direct(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT).open(path)?;
+    file.write_all_at(AlignedBuffer::zeroed(LOG_BLOCK).as_slice(), 0)
+}
+
 /// A file written beside its final name; `finish` makes it durable and puts it in place.
 pub struct AtomicFile {
     path: PathBuf,
@@ -182,9 +212,7 @@ impl AtomicFile {
     /// Starts writing. Past the page cache where the file system allows it: a snapshot is not read again soon, and
     /// caching it would push out what is.
     pub fn create(path: &Path) -> io::Result<AtomicFile> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(".tmp");
-        let temporary = path.with_file_name(name);
+        let temporary = temporary(path);
         let _ = fs::remove_file(&temporary);
         let open = |flags| {
             OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(&temporary)

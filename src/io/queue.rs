@@ -41,12 +41,13 @@ pub fn mailbox<T>(capacity: usize, waker: Arc<dyn Waker>) -> (Sender<T>, Receive
 impl<T> Sender<T> {
     /// Queues a message; gives it back if the queue is full. A receiver that has ended takes everything and drops it.
     pub fn send(&self, message: T) -> Result<(), T> {
-        self.push(message)?;
+        self.send_quietly(message)?;
         self.wake();
         Ok(())
     }
 
-    fn push(&self, message: T) -> Result<(), T> {
+    /// The same without waking the receiver, which looks by itself in time, or is woken later.
+    pub fn send_quietly(&self, message: T) -> Result<(), T> {
         match self.0.queue.push(message) {
             Err(message) if !self.0.is_gone.load(Ordering::Acquire) => Err(message),
             _ => Ok(()),

@@ -34,6 +34,12 @@ impl EventFd {
     }
 }
 
+impl AsRawFd for EventFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw()
+    }
+}
+
 impl Waker for EventFd {
     fn wake(&self) {
         let one = 1u64;

@@ -53,6 +53,8 @@ pub struct Booted {
     pub warnings: Vec<String>,
     /// Files of the log's folder to be used for segments to come.
     pub spares: Vec<SegmentId>,
+    /// Names of snapshots that cannot be read.
+    pub unreadable: Vec<String>,
 }
 
 impl Booted {
@@ -136,8 +138,13 @@ fn booted(mut restored: Restored, options: &ServerOptions, folders: &Folders, dr
         txns: restored.recovered.txns,
         warnings: std::mem::take(&mut restored.warnings),
         spares: Vec::new(),
+        unreadable: restored.unreadable.iter().map(|file| file_name(Path::new(&file.name))).collect(),
         state: restored.into_state(log),
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn find_snapshots(folders: &Folders) -> Result<Files, String> {
@@ -228,8 +235,7 @@ fn foreign_files(options: &ServerOptions) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for (folder, prefix) in [(&options.data_dir, "snapshot"), (&options.log_dir, "log")] {
         for (_, path) in snapshots::find(&folder.join("version-2"), prefix).unwrap_or_default() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.insert(name, fs::metadata(&path).map_or(0, |metadata| metadata.len()));
+            found.insert(file_name(&path), fs::metadata(&path).map_or(0, |metadata| metadata.len()));
         }
     }
     found

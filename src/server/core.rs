@@ -4,20 +4,19 @@ use super::words::Words;
 use super::{CorePlan, boot, layout::Layout, scribe};
 use crate::ids::{ConnId, Now, Origin, SegmentId, SessionId, ShardId};
 use crate::io::clock::Clock;
-use crate::io::disk::{DiskProbe, open_segment};
 use crate::io::queue::{Receiver, Sender};
 use crate::io::ring::Reader;
-use crate::io::{Backend, Event, open_backend, process};
+use crate::io::{Backend, Durability, Event, open_backend, process};
 use crate::limits::{WORDS_BYTES_MAX, WORDS_MAX};
 use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, RefuseReason, Usage};
 use crate::mesh::{Lag, ToMember, ToShard, Word};
+use crate::scribe::Report;
 use crate::shard::{Shard, ShardInput, ShardOutput};
 use crate::tree::slots::LOOK_AHEAD;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// What other threads tell a core.
@@ -27,7 +26,7 @@ pub enum CoreMessage {
     /// A connection for this core's shard.
     Adopt { socket: OwnedFd, peer: SocketAddr },
     /// To core 0, from the scribe.
-    Scribe(scribe::Report),
+    Scribe(scribe::Message),
     /// To core 0: finish what is proposed and end. To others: end.
     Stop,
 }
@@ -38,9 +37,8 @@ pub struct MemberSeat {
     scribe: scribe::Handle,
     /// To the shards of other cores; None if there are none.
     words: Option<Words>,
-    log_folder: PathBuf,
-    probe: DiskProbe,
-    /// Backend's file numbers of the segments being written.
+    durability: Durability,
+    /// Backend's file numbers of the segments that are ready or being written.
     files: BTreeMap<SegmentId, usize>,
     /// Segments to release once nothing is in flight to them.
     closing: Vec<(SegmentId, usize)>,
@@ -62,14 +60,13 @@ impl MemberSeat {
         scribe: scribe::Handle,
         words: Option<Words>,
         folders: &boot::Folders,
-        probe: DiskProbe,
+        durability: Durability,
     ) -> MemberSeat {
         MemberSeat {
             member,
             scribe,
             words,
-            log_folder: folders.log.clone(),
-            probe,
+            durability,
             files: BTreeMap::new(),
             closing: Vec::new(),
             writes: HashMap::new(),
@@ -403,7 +400,7 @@ impl Core {
             }
             MemberOutput::Assign { token, shard } => self.on_assign(now, token, shard),
             MemberOutput::Refuse { token, reason } => self.on_refuse(token, reason),
-            MemberOutput::Log(output) => self.on_log_output(now, output),
+            MemberOutput::Log(output) => self.on_log_output(output),
             MemberOutput::RemoveSnapshots { before } => {
                 if let Some(seat) = &mut self.seat {
                     seat.scribe.remove_snapshots(before);
@@ -424,32 +421,11 @@ impl Core {
         }
     }
 
-    fn on_log_output(&mut self, now: Now, output: LogOutput) {
+    fn on_log_output(&mut self, output: LogOutput) {
         let Some(seat) = &mut self.seat else { return };
         match output {
             LogOutput::Write { segment, offset, buffer, token } => {
-                let file = match seat.files.get(&segment) {
-                    Some(file) => *file,
-                    None => {
-                        let path = seat.log_folder.join(boot::segment_name(segment));
-                        let opened = open_segment(&path, seat.probe.direct)
-                            .and_then(|fd| self.backend.register_file(fd, seat.probe.durability));
-                        match opened {
-                            Ok(file) => {
-                                seat.files.insert(segment, file);
-                                file
-                            }
-                            Err(error) => {
-                                let what = format!("{}: {error}", path.display());
-                                return seat.member.step(
-                                    now,
-                                    MemberInput::LogFailed { what },
-                                    &mut self.member_out,
-                                );
-                            }
-                        }
-                    }
-                };
+                let file = *seat.files.get(&segment).expect("a segment is written to when it is ready");
                 seat.writes.insert(token, file);
                 self.backend.write_durable(file, offset, buffer, token);
             }
@@ -471,19 +447,33 @@ impl Core {
         });
     }
 
-    fn on_report(&mut self, now: Now, report: scribe::Report) {
+    fn on_report(&mut self, now: Now, message: scribe::Message) {
         let Some(seat) = &mut self.seat else { return };
-        let input = match report {
-            scribe::Report::SegmentReady { segment, bytes } => MemberInput::SegmentReady { segment, bytes },
-            scribe::Report::SegmentFailed { segment, no_space, what } => {
+        let input = match message.report {
+            Report::SegmentReady { segment, bytes } => {
+                let file = message.file.expect("the scribe has opened what it has prepared");
+                match self.backend.register_file(file, seat.durability) {
+                    Ok(file) => {
+                        let before = seat.files.insert(segment, file);
+                        assert!(before.is_none(), "a segment is prepared once");
+                        MemberInput::SegmentReady { segment, bytes }
+                    }
+                    // It is asked for again.
+                    Err(error) => {
+                        let what = format!("{}: {error}", boot::segment_name(segment));
+                        MemberInput::SegmentFailed { segment, no_space: false, what }
+                    }
+                }
+            }
+            Report::SegmentFailed { segment, no_space, what } => {
                 MemberInput::SegmentFailed { segment, no_space, what }
             }
-            scribe::Report::SnapshotDone { zxid, bytes, folder_bytes } => {
-                seat.snapshot_bytes = folder_bytes;
+            Report::SnapshotDone { zxid, bytes, folder_bytes } => {
+                seat.snapshot_bytes = folder_bytes.unwrap_or(seat.snapshot_bytes);
                 seat.usage_due_ms = 0;
                 MemberInput::SnapshotDone { zxid, bytes }
             }
-            scribe::Report::SnapshotFailed { what } => MemberInput::SnapshotFailed { what },
+            Report::SnapshotFailed { what } => MemberInput::SnapshotFailed { what },
         };
         seat.member.step(now, input, &mut self.member_out);
     }

@@ -2,7 +2,7 @@
 //! messages between `io` and the state machines and decides nothing about ZooKeeper.
 //!
 //! Threads: one per core (`core`), each with its own io backend; core 0 drives the member, and a shard as well where
-//! there are few CPUs. One scribe (`scribe`) off the hot cores. The main thread waits for signals.
+//! there are few CPUs. The scribe (`scribe`) off the hot cores. The main thread waits for signals.
 
 // The driver owns clocks, threads, files and sockets.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -22,6 +22,7 @@ mod words;
 
 pub use crate::shard::FOUR_LETTER_WORDS;
 pub use options::ServerOptions;
+pub use scribe::ScribeChoice;
 
 use crate::io::clock::Clock;
 use crate::io::disk::{DiskProbe, FolderLock};
@@ -125,7 +126,7 @@ impl Process {
         };
         let mut readers = readers.into_iter();
         let trees = (0..layout.shards).map(|_| booted.tree().clone()).collect::<Vec<_>>();
-        let scribe = scribe::start(&options, &folders, &booted, senders[0].clone())?;
+        let scribe = scribe::start(&options, &folders, &booted, &ports.probe, senders[0].clone())?;
         let settings = MemberSettings { shards: layout.shards, ..options.member.clone() };
         let mut member = Some(Member::new(settings, booted.into_recovered()));
         let mut listeners = Some(ports.listeners);
@@ -141,8 +142,9 @@ impl Process {
             let shard_settings = shard_settings.share_of(layout.shards);
             let seat = member.take().zip(scribe.take());
             let is_first = seat.is_some();
-            let seat = seat
-                .map(|(member, scribe)| MemberSeat::new(member, scribe, words.take(), &folders, ports.probe));
+            let seat = seat.map(|(member, scribe)| {
+                MemberSeat::new(member, scribe, words.take(), &folders, ports.probe.durability)
+            });
             let plan = CorePlan {
                 index,
                 cpu: layout.cpu_of(index),

@@ -1,6 +1,7 @@
 //! Everything that the driver, the member and the shards are told at the start. The rows of `config/keys.rs` fill it in, field
 //! by field. What a field is by default stands here and in the settings of the member and the shards, nowhere else.
 
+use super::ScribeChoice;
 use super::layout::{self, Layout, Pin, Pinning};
 use crate::io::process;
 use crate::io::{Durability, IoChoice};
@@ -31,6 +32,8 @@ pub struct ServerOptions {
     pub durability: Option<Durability>,
     /// `ringkeeper.io`: which io backend.
     pub io: IoChoice,
+    /// `ringkeeper.scribe`: how background work on files is done.
+    pub scribe: ScribeChoice,
     /// `ringkeeper.shards`; None: chosen from the CPUs.
     pub shards: Option<u16>,
     /// `ringkeeper.pin`: which CPUs the cores are bound to.
@@ -63,6 +66,7 @@ impl Default for ServerOptions {
             force_sync: true,
             durability: None,
             io: IoChoice::Auto,
+            scribe: ScribeChoice::Auto,
             shards: None,
             pin: Pin::Auto,
             trust_empty_snapshot: false,
