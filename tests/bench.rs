@@ -18,10 +18,11 @@ const LOAD: &[&str] =
     &["-c", "4", "-f", "4", "--nodes", "100", "--warm-up", "0.05", "--duration", "0.2", "--value", "64"];
 
 /// A workload, its arguments, and the operations that it measures.
-const RUNS: [(&str, &[&str], &[&str]); 14] = [
+const RUNS: [(&str, &[&str], &[&str]); 15] = [
     ("get", &["--distribution", "zipf", "--threads", "2"], &["get"]),
     ("exists", &[], &["exists"]),
     ("children", &[], &["children"]),
+    ("children2", &[], &["children2"]),
     ("set", &["--rate", "500", "--watches", "25"], &["set"]),
     ("create", &[], &["create"]),
     ("create-delete", &[], &["create", "delete"]),
@@ -77,7 +78,7 @@ fn every_workload_tells_a_result_that_fits_together_and_leaves_nothing_behind() 
         zxid = zxid_now;
         files.push(file);
     }
-    let rate = json(&files[3])["operations_per_second"].as_f64().expect("a number");
+    let rate = json(&files[4])["operations_per_second"].as_f64().expect("a number");
     assert!(rate < 700.0, "an open loop keeps to its rate of 500: {rate}");
     page_shows(&files);
 }
@@ -168,7 +169,8 @@ fn nodes_of_an_earlier_run_are_used_again() {
     let file = file.path().join("run.json");
     let nothing = against(&server, "get", &["--reuse"], &file);
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(text(&nothing.stderr).contains("failed with code -101"), "{}", text(&nothing.stderr));
+    let said = text(&nothing.stderr);
+    assert!(said.contains("reading /bench failed: NoNode (-101); ") && said.contains("preload"), "{said}");
     let kept = against(&server, "preload", &["--value", "64"], &file);
     assert!(kept.status.success(), "{}", text(&kept.stderr));
     let zxid = state(&server).1;
@@ -181,11 +183,18 @@ fn nodes_of_an_earlier_run_are_used_again() {
 #[test]
 fn mistakes_are_named() {
     let nobody = format!("127.0.0.1:{}", free_port());
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["get", "--server", &nobody], 1, "refused"),
         (&["get", "--folder", "bench/"], 1, "is not the absolute path of a node"),
         (&["get", "--rate", "0"], 1, "the rate must be above 0"),
         (&["get", "-c", "1", "-t", "2"], 1, "every thread needs a connection"),
+        (&["get", "--json", "/no/such/folder/x"], 1, "cannot write /no/such/folder/x: "),
+        (&["get", "--json", "/no/such/folder/x"], 1, "nothing was measured"),
+        (&["disk", "--json", "/no/such/folder/x"], 1, "cannot write /no/such/folder/x: "),
+        (&["get", "--value", "2000000"], 1, "no more than jute.maxbuffer, 1048575. Choose a smaller --value"),
+        (&["fan-out", "--value", "2000000"], 1, "by --jute-maxbuffer"),
+        (&["multi", "--value", "200000", "--multi-ops", "10"], 1, "no more than jute.maxbuffer"),
+        (&["get", "--auth", "digest"], 2, "expected SCHEME:AUTH"),
         (&["got"], 2, "unrecognized subcommand"),
         (&["report", "/no/such/file.json"], 1, "cannot read /no/such/file.json"),
     ];
@@ -195,6 +204,133 @@ fn mistakes_are_named() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(expected), "{arguments:?}: {said}");
     }
+}
+
+/// What a shell prints.
+fn shell(server: &Server, words: &[&str]) -> String {
+    let address = format!("127.0.0.1:{}", server.port);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
+    let output = command.args(["shell", "--output=json", "-server", &address]).args(words).output();
+    text(&output.expect("the binary").stdout)
+}
+
+fn refused(server: &Server, workload: &str, arguments: &[&str]) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let output = against(server, workload, arguments, file.path());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+#[test]
+fn nothing_is_deleted_that_bench_did_not_make() {
+    let server = Server::start("", &[]);
+    for path in ["/prod", "/prod/db", "/prod/orders", "/prod/orders/1", "/bench", "/app", "/app-watched"] {
+        shell(&server, &["create", path, "precious"]);
+    }
+    let nodes = state(&server);
+    for arguments in [
+        &["--folder", "/prod"][..],
+        &["--folder", "/prod", "--reuse"],
+        // The folder that is meant where none is named, and the one of the watches.
+        &[],
+        &["--folder", "/app", "--watches", "5"],
+    ] {
+        for workload in ["get", "create", "fan-out"] {
+            if workload == "fan-out"
+                && arguments.iter().any(|word| *word == "--reuse" || *word == "--watches")
+            {
+                continue;
+            }
+            let said = refused(&server, workload, arguments);
+            assert!(said.contains("is there already and bench did not make it"), "{said}");
+            assert!(said.contains("--force has it deleted all the same"), "{said}");
+        }
+    }
+    assert_eq!(state(&server).0, nodes.0, "nothing came, nothing went");
+    // In a folder of bench's own, too.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let made = against(&server, "preload", &["--folder", "/mine"], file.path());
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    shell(&server, &["create", "/mine/note", "precious"]);
+    let said = refused(&server, "get", &["--folder", "/mine"]);
+    assert!(said.contains("/mine/note is not one of bench's nodes and would be deleted"), "{said}");
+    shell(&server, &["delete", "/mine/note"]);
+    shell(&server, &["create", "/mine/n00000099/note", "precious"]);
+    let said = refused(&server, "create", &["--folder", "/mine"]);
+    assert!(said.contains("/mine/n00000099 has children, which bench did not make"), "{said}");
+    assert!(shell(&server, &["ls", "/mine/n00000099"]).contains("note"));
+    // By force all of it goes, whatever it was.
+    for folder in ["/prod", "/mine"] {
+        let done = against(&server, "get", &["--folder", folder, "--force"], file.path());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+    }
+    assert!(!shell(&server, &["ls", "/"]).contains("prod"));
+    assert!(shell(&server, &["ls", "/"]).contains("bench"));
+}
+
+#[test]
+fn a_server_that_takes_no_more_connections_is_told_of_by_its_setting() {
+    let server = Server::start("maxClientCnxns=10", &[]);
+    let address = format!("127.0.0.1:{}", server.port);
+    for arguments in [
+        &["get", "-c", "16"][..],
+        &["fan-out", "-c", "16"],
+        &["session-hold", "--sessions", "16", "--duration", "1"],
+        &["session-storm", "--sessions", "64", "--concurrency", "32"],
+    ] {
+        let output = bench(&[arguments, &["--server", &address]].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(
+            said.contains("the server closed ") && said.contains("maxClientCnxns: 60 unless set"),
+            "{said}"
+        );
+        assert!(!said.contains("os error") && !said.contains("failed to fill"), "{said}");
+    }
+}
+
+#[test]
+fn several_servers_share_the_connections() {
+    let (one, other) = (Server::start("", &[]), Server::start("", &[]));
+    let both = format!("127.0.0.1:{},127.0.0.1:{}", one.port, other.port);
+    let before = [state(&one).1, state(&other).1];
+    let output = bench(&["session-storm", "--server", &both, "--sessions", "20", "--concurrency", "2"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // Each session is opened and closed by a transaction.
+    for (server, before) in [&one, &other].into_iter().zip(before) {
+        assert_eq!(state(server).1 - before, 20);
+    }
+    // Two names of one server: all is measured as with one.
+    let twice = format!("127.0.0.1:{0},localhost:{0}", one.port);
+    let output = bench(&[&["mixed", "--server", &twice], LOAD].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_identity_is_proved_on_every_session() {
+    let server = Server::start("", &[]);
+    shell(&server, &["create", "/closed", "x", "digest:me:016djjlksVQS5RgX3M7biBGyYwY=:cdrwa"]);
+    let said = refused(&server, "get", &["--folder", "/closed/bench"]);
+    assert!(said.contains("creating /closed/bench failed: NoAuth (-102); prove an identity"), "{said}");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let auth = ["--folder", "/closed/bench", "--auth", "digest:me:secret"];
+    let done = against(&server, "mixed", &auth, file.path());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(!std::fs::read_to_string(file.path()).expect("a result").contains("secret"));
+    let said = refused(&server, "get", &["--auth", "nosuchscheme:x"]);
+    assert!(said.contains("the server refused the identity of --auth: "), "{said}");
+}
+
+#[test]
+fn a_person_sees_that_something_goes_on() {
+    let server = Server::start("", &[]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringkeeper"));
+    command.args(["bench", "get", "--server", &format!("127.0.0.1:{}", server.port), "--nodes", "10"]);
+    command.args(["--warm-up", "1", "--duration", "1", "-c", "1", "-f", "1"]);
+    let mut tty = rexpect::session::spawn_command(command, Some(60_000)).expect("a terminal");
+    tty.exp_string(" replies per second on 1 connections").expect("progress");
+    tty.exp_string("get on 127.0.0.1").expect("the result");
+    tty.exp_eof().expect("it ends");
 }
 
 /// Killed when dropped.

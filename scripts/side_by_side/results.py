@@ -196,7 +196,7 @@ def write_results(session, cases, folder):
             f"- commit {commit}{dirty}; " + ", ".join(f"{name} {version}" for name, version in session.versions.items()),
             f"- servers pinned to CPU {SERVER_CPU}, load to CPU {LOAD_CPU}; sync on; Apache's JVM: "
             + os.environ.get("SERVER_JVMFLAGS", JVM_FLAGS),
-            f"- {options.rounds} interleaved rounds of {options.seconds} s after {options.warm_up} s of warm-up; median (least–most)",
+            f"- {options.rounds} interleaved rounds of {options.seconds} s after {options.warm_up} s of warm-up, a JVM after 15 s of each kind of request before the first; median (least–most)",
             f"- made by `{options.command}`", *[f"- failed: {failure}" for failure in session.failures], "",
             "## Targets", "", "| | Target | Ringkeeper | Bound | Apache | Apache then |", "|---|---|---|---|---|---|",
             *[f"| {' | '.join(row)} |" for row in verdicts], "",

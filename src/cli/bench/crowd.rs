@@ -2,26 +2,28 @@
 //! folder beside the measured one, kept alive from a thread of their own. An event, or a session that ended, is an error:
 //! what was measured then was not what was asked for.
 
-use super::net::{Session, encode_request};
+use super::hosts::Hosts;
+use super::net::{Session, encode_request, failed};
 use super::workload::{Shape, Workload};
 use super::{Common, Distribution, keys, setup};
 use crate::wire::{Op, Writer};
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The sessions and their watches.
 pub struct Crowd {
-    address: SocketAddr,
+    hosts: Arc<Hosts>,
     folder: String,
+    is_forced: bool,
     stop: Sender<()>,
     thread: JoinHandle<Result<(), String>>,
 }
 
 impl Crowd {
     /// Creates `watches` nodes and sets a watch on each.
-    pub fn place(address: SocketAddr, watches: u64, common: &Common) -> Result<Crowd, String> {
+    pub fn place(hosts: &Arc<Hosts>, watches: u64, common: &Common) -> Result<Crowd, String> {
         let folder = format!("{}-watched", common.folder);
         let shape = Shape {
             workload: Workload::Get,
@@ -32,14 +34,14 @@ impl Crowd {
             read_percent: 100,
             multi_ops: 1,
         };
-        setup::prepare(address, &shape)?;
+        setup::prepare(hosts, &shape, common.force)?;
         let sessions = (0..WATCHERS.min(watches))
-            .map(|watcher| watch_share(address, &shape, watcher, common.session_timeout_ms))
+            .map(|watcher| watch_share(hosts, &shape, watcher, common.session_timeout_ms))
             .collect::<Result<Vec<Session>, String>>()?;
         let (stop, stopped) = channel();
         let kept = folder.clone();
         let thread = std::thread::spawn(move || keep(sessions, &kept, &stopped));
-        Ok(Crowd { address, folder, stop, thread })
+        Ok(Crowd { hosts: Arc::clone(hosts), folder, is_forced: common.force, stop, thread })
     }
 
     /// Closes the sessions and deletes the nodes.
@@ -47,13 +49,13 @@ impl Crowd {
         drop(self.stop);
         let result = self.thread.join().expect("the thread that keeps the watches does not panic");
         result.map_err(|error| format!("the watches did not stand until the end: {error}"))?;
-        setup::clean(self.address, &self.folder)
+        setup::clean(&self.hosts, &self.folder, self.is_forced)
     }
 }
 
 /// A session that watches every `WATCHERS`th node.
-fn watch_share(address: SocketAddr, shape: &Shape, watcher: u64, timeout_ms: i32) -> Result<Session, String> {
-    let mut session = Session::open(address, timeout_ms)?;
+fn watch_share(hosts: &Hosts, shape: &Shape, watcher: u64, timeout_ms: i32) -> Result<Session, String> {
+    let mut session = Session::open_at(hosts, hosts.next(), timeout_ms)?;
     let key_of = |number: u64| watcher + number * WATCHERS;
     session.pipeline(
         (shape.nodes - watcher).div_ceil(WATCHERS),
@@ -66,7 +68,7 @@ fn watch_share(address: SocketAddr, shape: &Shape, watcher: u64, timeout_ms: i32
         },
         |number, code, _| match code {
             0 => Ok(()),
-            code => Err(format!("watching node {} failed with code {code}", key_of(number))),
+            code => Err(failed(&format!("watching node {}", key_of(number)), code)),
         },
     )?;
     Ok(session)
@@ -85,7 +87,7 @@ fn keep(mut sessions: Vec<Session>, folder: &str, stopped: &Receiver<()>) -> Res
                 writer.boolean(false);
             })?;
             if code != 0 {
-                return Err(format!("looking at {folder} failed with code {code}"));
+                return Err(failed(&format!("looking at {folder}"), code));
             }
         }
     }

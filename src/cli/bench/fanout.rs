@@ -2,17 +2,18 @@
 //! every watcher has its event and, with one-shot watches, sets them again. CPU time is counted apart for delivery and
 //! for setting watches. An event of the wrong type or path, a second one, or a missing one fails the run.
 
+use super::hosts::Hosts;
 use super::keys;
 use super::load::new_histogram;
-use super::net::{Conn, REPLY_WAIT_MAX, Session, encode_request, say};
+use super::net::{CLOSED, Conn, REPLY_WAIT_MAX, Session, encode_request, say};
 use super::outcome::{CpuMeter, Latency, Outcome};
 use super::process::ServerProcess;
+use super::progress::Progress;
 use super::workload::Shape;
 use crate::io::poller::Poller;
 use crate::wire::codes::XID_NOTIFICATION;
 use crate::wire::{EventType, Op, Reader, ReplyHeader, Writer};
 use hdrhistogram::Histogram;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Who watches what, how often it changes.
@@ -56,13 +57,13 @@ struct FanOut<'a> {
 
 /// Runs all rounds; nodes must exist.
 pub fn run(
-    address: SocketAddr,
+    hosts: &Hosts,
     plan: FanOutPlan,
     shape: &Shape,
     server: Option<ServerProcess>,
     outcome: &mut Outcome,
 ) -> Result<(), String> {
-    let mut fan_out = FanOut::open(address, plan, shape)?;
+    let mut fan_out = FanOut::open(hosts, plan, shape)?;
     let all: Vec<(usize, u64)> = (0..plan.connections)
         .flat_map(|index| {
             (0..plan.watches_each).map(move |step| (index, (index as u64 + step) % shape.nodes))
@@ -71,7 +72,9 @@ pub fn run(
     fan_out.set_watches(&all)?;
     let (mut deliver_ns, mut arm_ns, mut events, mut elapsed) = (0, 0, 0u64, Duration::ZERO);
     let whole = CpuMeter::start(server);
+    let mut progress = Progress::of("changes");
     for round in 0..plan.warm_up_rounds + plan.rounds {
+        progress.at(round, plan.warm_up_rounds + plan.rounds);
         let is_measured = round >= plan.warm_up_rounds;
         let key = round % shape.nodes;
         let of_key: Vec<(usize, u64)> = all.iter().filter(|(_, watched)| *watched == key).copied().collect();
@@ -107,15 +110,15 @@ pub fn run(
 }
 
 impl<'a> FanOut<'a> {
-    fn open(address: SocketAddr, plan: FanOutPlan, shape: &'a Shape) -> Result<FanOut<'a>, String> {
+    fn open(hosts: &Hosts, plan: FanOutPlan, shape: &'a Shape) -> Result<FanOut<'a>, String> {
         let poller = Poller::new().map_err(say("create a poller"))?;
         let watcher_of = |(token, session): (u64, Session)| {
             let conn = Conn::new(session.into_socket(), &poller, token)?;
             Ok(Watcher { conn, has_event: false, replies_due: 0 })
         };
-        let sessions = Session::open_many(address, plan.timeout_ms, plan.connections as u64)?;
+        let sessions = Session::open_many(hosts, plan.timeout_ms, plan.connections as u64)?;
         let watchers = (0..).zip(sessions).map(watcher_of).collect::<Result<Vec<_>, String>>()?;
-        let open = |token| watcher_of((token, Session::open(address, plan.timeout_ms)?));
+        let open = |token| watcher_of((token, Session::open(hosts, plan.timeout_ms)?));
         let (writer, prober) = (open(WRITER)?, open(PROBER)?);
         Ok(FanOut {
             plan,
@@ -251,7 +254,7 @@ impl<'a> FanOut<'a> {
 fn receive_replies(watcher: &mut Watcher, poller: &Poller) -> Result<u64, String> {
     watcher.conn.flush(poller)?;
     if !watcher.conn.receive()? {
-        return Err("the server closed a connection".into());
+        return Err(CLOSED.into());
     }
     let mut replies = 0;
     while let Some(frame) = watcher.conn.next_frame()? {
@@ -269,7 +272,7 @@ fn receive_replies(watcher: &mut Watcher, poller: &Poller) -> Result<u64, String
 /// True if the one event that is due came.
 fn receive_event(watcher: &mut Watcher, path: &str) -> Result<bool, String> {
     if !watcher.conn.receive()? {
-        return Err("the server closed a watching connection".into());
+        return Err(CLOSED.into());
     }
     let Some(frame) = watcher.conn.next_frame()? else { return Ok(false) };
     let mut reader = Reader::new(frame);

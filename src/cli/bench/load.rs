@@ -4,13 +4,13 @@
 //! whatever the server does; its latency counts from when it was due, so a stall of the server is charged to every
 //! request that it delayed (no coordinated omission). Replies must come in the order of the requests.
 
-use super::net::{Conn, REPLY_WAIT_MAX, Session, encode_request, say};
+use super::hosts::Hosts;
+use super::net::{CLOSED, Conn, REPLY_WAIT_MAX, Session, encode_request, say};
 use super::workload::{Kind, Requests, Shape};
 use crate::io::poller::{self, Poller, Ready};
 use crate::wire::{Op, Reader, ReplyHeader};
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -90,13 +90,13 @@ pub fn new_histogram() -> Histogram<u64> {
 
 /// One thread's whole work: connects, waits for the others, sends, drains, closes its sessions.
 pub fn run_thread(
-    address: SocketAddr,
+    hosts: &Hosts,
     pace: &Pace,
     shape: &Shape,
     thread: usize,
     watch: &Watch,
 ) -> Result<Measured, String> {
-    let opened = Worker::open(address, pace, shape, thread);
+    let opened = Worker::open(hosts, pace, shape, thread);
     if opened.is_err() {
         watch.is_failed.store(true, Ordering::Relaxed);
     }
@@ -150,10 +150,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn open(address: SocketAddr, pace: &Pace, shape: &Shape, thread: usize) -> Result<Worker, String> {
+    fn open(hosts: &Hosts, pace: &Pace, shape: &Shape, thread: usize) -> Result<Worker, String> {
         let share = |total: u64| (total + (pace.threads - 1 - thread) as u64) / pace.threads as u64;
         let poller = Poller::new().map_err(say("create a poller"))?;
-        let sessions = Session::open_many(address, pace.session_timeout_ms, share(pace.connections as u64))?;
+        let sessions = Session::open_many(hosts, pace.session_timeout_ms, share(pace.connections as u64))?;
         let clients = (0..)
             .zip(sessions)
             .map(|(token, session)| {
@@ -250,7 +250,7 @@ impl Worker {
             let index = ready.token as usize;
             if ready.readable {
                 if !self.clients[index].conn.receive()? {
-                    return Err("the server closed a connection".into());
+                    return Err(CLOSED.into());
                 }
                 replies += self.on_replies(index)?;
             }

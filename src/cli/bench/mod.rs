@@ -8,12 +8,14 @@
 mod crowd;
 mod disk;
 mod fanout;
+mod hosts;
 mod keys;
 mod load;
 mod net;
 mod null;
 mod outcome;
 mod process;
+mod progress;
 mod report;
 mod sessions;
 mod setup;
@@ -22,19 +24,20 @@ mod workload;
 use crate::io::poller::{pin_thread, raise_open_files};
 use clap::{Args, Subcommand};
 use crowd::Crowd;
+use hosts::{Auth, Hosts};
 use keys::Distribution;
 use load::{Measured, Pace, Watch};
 use net::say;
 use outcome::{CpuMeter, Latency, Outcome};
 use process::ServerProcess;
+use progress::Progress;
 use serde_json::json;
-use std::io::IsTerminal;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
-use workload::{Kind, Shape, Workload};
+use workload::{Kind, Requests, Shape, Workload};
 
 /// Measure a ZooKeeper server, or the limits of this machine
 #[derive(Args, Debug)]
@@ -49,8 +52,10 @@ enum BenchCommand {
     Get(LoadArgs),
     /// Read the Stat of nodes
     Exists(LoadArgs),
-    /// List the children of one node that has --nodes of them
+    /// List the children of one node that has --nodes of them (getChildren, as old clients do; Apache caches no answers to it)
     Children(LoadArgs),
+    /// The same with the node's Stat (getChildren2, as new clients do; Apache caches the answers)
+    Children2(LoadArgs),
     /// Write the data of nodes
     Set(LoadArgs),
     /// Create nodes
@@ -82,10 +87,13 @@ enum BenchCommand {
 
 #[derive(Args, Debug, Clone)]
 struct Common {
-    /// host:port of the server
+    /// host:port of the server, or of several, whom connections are spread over: a:2181,b:2181
     #[arg(long, default_value = "127.0.0.1:2181")]
     server: String,
-    /// Process id of the server, for its CPU time and memory [default: who listens on the port]
+    /// Identity that every session proves, except those of a session storm, for example digest:user:password
+    #[arg(long, value_name = "SCHEME:AUTH", env = "RINGKEEPER_BENCH_AUTH", hide_env_values = true)]
+    auth: Option<Auth>,
+    /// Process id of the server, for its CPU time and memory [default: who listens on the port of the only server]
     #[arg(long)]
     server_pid: Option<u32>,
     /// Name of this run in tables and plots [default: the server]
@@ -100,9 +108,15 @@ struct Common {
     /// Session timeout to ask for, in ms
     #[arg(long, default_value_t = 30_000)]
     session_timeout_ms: i32,
-    /// Parent of all nodes of the run; what is in it is deleted
+    /// Parent of all nodes of the run. Bench makes and deletes it; one that it did not make is refused
     #[arg(long, default_value = "/bench")]
     folder: String,
+    /// Take a --folder that bench did not make, and DELETE ALL THAT IS IN IT
+    #[arg(long)]
+    force: bool,
+    /// jute.maxbuffer of the server, which takes no longer requests
+    #[arg(long, value_name = "BYTES", default_value_t = crate::limits::JUTE_MAX_BUFFER)]
+    jute_maxbuffer: usize,
     /// Bytes of each value
     #[arg(long, default_value_t = 100)]
     value: usize,
@@ -256,6 +270,7 @@ pub fn run(args: BenchArgs) -> Result<(), String> {
         BenchCommand::Get(load) => run_load(Workload::Get, "get", load),
         BenchCommand::Exists(load) => run_load(Workload::Exists, "exists", load),
         BenchCommand::Children(load) => run_load(Workload::Children, "children", load),
+        BenchCommand::Children2(load) => run_load(Workload::Children2, "children2", load),
         BenchCommand::Set(load) => run_load(Workload::Set, "set", load),
         BenchCommand::Create(load) => run_load(Workload::Create, "create", load),
         BenchCommand::CreateDelete(load) => run_load(Workload::CreateDelete, "create-delete", load),
@@ -282,7 +297,7 @@ pub fn run(args: BenchArgs) -> Result<(), String> {
 
 /// What every run against a server starts with.
 struct Target {
-    address: SocketAddr,
+    hosts: Arc<Hosts>,
     server: Option<ServerProcess>,
     outcome: Outcome,
 }
@@ -292,21 +307,22 @@ impl Target {
         if !common.folder.starts_with('/') || common.folder.len() < 2 || common.folder.ends_with('/') {
             return Err(format!("the folder {} is not the absolute path of a node below /", common.folder));
         }
+        Outcome::check_file(common.json.as_deref())?;
         pin(common.cpu)?;
-        let address = common
-            .server
-            .to_socket_addrs()
-            .map_err(|error| format!("cannot find {}: {error}", common.server))?
-            .next()
-            .ok_or_else(|| format!("{} has no address", common.server))?;
-        let server = ServerProcess::find(common.server_pid, address);
+        let hosts = Hosts::find(&common.server, common.auth.clone())?;
+        let is_only = hosts.addresses().len() == 1;
+        let looks = is_only || common.server_pid.is_some();
+        let server = if looks { ServerProcess::find(common.server_pid, hosts.first()) } else { None };
         if let (Some(pid), None) = (common.server_pid, server) {
             return Err(format!("there is no process {pid} to look at"));
         }
         let mut outcome =
             Outcome::new(common.label.clone().unwrap_or_else(|| common.server.clone()), workload);
         outcome.settings.insert("value_bytes".into(), json!(common.value));
-        Ok(Target { address, server, outcome })
+        if !is_only {
+            outcome.settings.insert("servers".into(), json!(hosts.addresses().len()));
+        }
+        Ok(Target { hosts: Arc::new(hosts), server, outcome })
     }
 
     fn set(&mut self, name: &str, value: serde_json::Value) {
@@ -316,7 +332,7 @@ impl Target {
     /// Deletes the nodes and tells the result.
     fn finish(self, common: &Common, folder: Option<&str>) -> Result<(), String> {
         if let Some(folder) = folder.filter(|_| !common.keep) {
-            setup::clean(self.address, folder)?;
+            setup::clean(&self.hosts, folder, common.force)?;
         }
         self.outcome.publish(common.json.as_deref())
     }
@@ -335,11 +351,14 @@ fn run_load(workload: Workload, name: &str, args: LoadArgs) -> Result<(), String
     };
     let pace = pace_of(&args, workload)?;
     describe(&mut target, &args, workload);
+    check_size(&shape, &args.common)?;
     if !args.common.reuse {
-        setup::prepare(target.address, &shape)?;
+        setup::prepare(&target.hosts, &shape, args.common.force)?;
+    } else if !args.common.keep {
+        setup::check(&target.hosts, &shape.folder, args.common.force)?;
     }
     let crowd =
-        (args.watches > 0).then(|| Crowd::place(target.address, args.watches, &args.common)).transpose()?;
+        (args.watches > 0).then(|| Crowd::place(&target.hosts, args.watches, &args.common)).transpose()?;
     let measured = measure(&mut target, &pace, &shape)?;
     crowd.map_or(Ok(()), Crowd::leave)?;
     for (kind, histogram) in measured.latency.iter().enumerate() {
@@ -348,6 +367,19 @@ fn run_load(workload: Workload, name: &str, args: LoadArgs) -> Result<(), String
         }
     }
     target.finish(&args.common, Some(&shape.folder))
+}
+
+/// A server closes the connection of a longer request without a word.
+fn check_size(shape: &Shape, common: &Common) -> Result<(), String> {
+    let longest = Requests::longest(shape);
+    if longest <= common.jute_maxbuffer {
+        return Ok(());
+    }
+    Err(format!(
+        "requests would have {longest} bytes, and the server takes no more than jute.maxbuffer, {}. Choose a smaller --value; if \
+         the server's is larger, say so by --jute-maxbuffer",
+        common.jute_maxbuffer
+    ))
 }
 
 fn pace_of(args: &LoadArgs, workload: Workload) -> Result<Pace, String> {
@@ -394,12 +426,13 @@ fn measure(target: &mut Target, pace: &Pace, shape: &Shape) -> Result<Measured, 
         replies: AtomicU64::new(0),
         is_failed: AtomicBool::new(false),
     };
-    let address = target.address;
+    let hosts = Arc::clone(&target.hosts);
+    let hosts = &hosts;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..pace.threads)
             .map(|thread| {
                 let watch = &watch;
-                scope.spawn(move || load::run_thread(address, pace, shape, thread, watch))
+                scope.spawn(move || load::run_thread(hosts, pace, shape, thread, watch))
             })
             .collect();
         watch.connected.wait();
@@ -413,6 +446,8 @@ fn measure(target: &mut Target, pace: &Pace, shape: &Shape) -> Result<Measured, 
             wait_until(started + pace.warm_up + pace.duration, &watch, pace);
             // Read at the end of the measured time; the number of operations is known only after the join.
             meter.finish(&mut target.outcome, 1, pace.duration, pace.threads);
+        } else {
+            tell_until(&|| threads.iter().all(|thread| thread.is_finished()), &watch, pace);
         }
         let mut all = Measured::new();
         let mut failure = None;
@@ -440,21 +475,24 @@ fn measure(target: &mut Target, pace: &Pace, shape: &Shape) -> Result<Measured, 
 
 /// Sleeps until a time, telling the progress to a person who watches.
 fn wait_until(end: Instant, watch: &Watch, pace: &Pace) {
-    let is_watched = std::io::stderr().is_terminal();
+    let mut progress = Progress::of("");
     while Instant::now() < end && !watch.is_failed.load(Ordering::Relaxed) {
         let before = watch.replies.load(Ordering::Relaxed);
-        let slice = end.saturating_duration_since(Instant::now()).min(PROGRESS_INTERVAL);
+        let slice = end.saturating_duration_since(Instant::now()).min(progress::INTERVAL);
         std::thread::sleep(slice);
-        if is_watched && slice == PROGRESS_INTERVAL {
+        if slice == progress::INTERVAL {
             let rate = (watch.replies.load(Ordering::Relaxed) - before) as f64 / slice.as_secs_f64();
-            crate::cli::output::err(format_args!(
-                "\r{rate:>10.0} replies per second on {} connections ",
-                pace.connections
-            ));
+            progress.say(&format!("{rate:>10.0} replies per second on {} connections", pace.connections));
         }
     }
-    if is_watched {
-        crate::cli::output::err(format_args!("\r{:60}\r", ""));
+}
+
+/// The same for a run that ends with its operations.
+fn tell_until(is_over: &dyn Fn() -> bool, watch: &Watch, pace: &Pace) {
+    let mut progress = Progress::of("operations");
+    while progress.is_watched() && !is_over() {
+        std::thread::sleep(LOOK_EVERY);
+        progress.at(watch.replies.load(Ordering::Relaxed), pace.operations.unwrap_or_default());
     }
 }
 
@@ -478,7 +516,8 @@ fn run_fan_out(args: FanOutArgs) -> Result<(), String> {
         read_percent: 100,
         multi_ops: 1,
     };
-    setup::prepare(target.address, &shape)?;
+    check_size(&shape, &args.common)?;
+    setup::prepare(&target.hosts, &shape, args.common.force)?;
     let plan = fanout::FanOutPlan {
         connections: args.connections,
         watches_each: args.watches_each,
@@ -488,7 +527,7 @@ fn run_fan_out(args: FanOutArgs) -> Result<(), String> {
         is_probed: args.probe,
         timeout_ms: args.common.session_timeout_ms,
     };
-    fanout::run(target.address, plan, &shape, target.server, &mut target.outcome)?;
+    fanout::run(&target.hosts, plan, &shape, target.server, &mut target.outcome)?;
     target.finish(&args.common, Some(&shape.folder))
 }
 
@@ -503,7 +542,7 @@ fn run_storm(args: StormArgs) -> Result<(), String> {
         concurrency: args.concurrency,
         timeout_ms: args.common.session_timeout_ms,
     };
-    sessions::storm(target.address, plan, target.server, &mut target.outcome)?;
+    sessions::storm(&target.hosts, plan, target.server, &mut target.outcome)?;
     target.finish(&args.common, None)
 }
 
@@ -515,11 +554,12 @@ fn run_hold(args: HoldArgs) -> Result<(), String> {
     }
     let duration = Duration::from_secs_f64(args.duration.max(0.0));
     let timeout_ms = args.common.session_timeout_ms;
-    sessions::hold(target.address, args.sessions, timeout_ms, duration, target.server, &mut target.outcome)?;
+    sessions::hold(&target.hosts, args.sessions, timeout_ms, duration, target.server, &mut target.outcome)?;
     target.finish(&args.common, None)
 }
 
 fn run_disk(args: DiskArgs) -> Result<(), String> {
+    Outcome::check_file(args.json.as_deref())?;
     pin(args.cpu)?;
     let mut outcome = Outcome::new("disk".into(), "disk");
     outcome.settings.insert("block_bytes".into(), json!(args.block));
@@ -542,7 +582,8 @@ const NODES: u64 = 1000;
 const EPHEMERAL_OPERATIONS: u64 = 50_000;
 /// Part of a rate asked for that counts as reached.
 const RATE_REACHED: f64 = 0.97;
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a run that ends with its operations is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -577,16 +618,22 @@ mod tests {
             rate,
             session_timeout_ms: 10_000,
         };
-        setup::prepare(address, &shape)?;
-        let mut target = Target { address, server: None, outcome: Outcome::new("null".into(), "test") };
+        let hosts = Arc::new(Hosts::only(address));
+        setup::prepare(&hosts, &shape, false)?;
+        let mut target = Target { hosts, server: None, outcome: Outcome::new("null".into(), "test") };
         measure(&mut target, &pace, &shape)
     }
 
     #[test]
     fn every_request_of_a_run_is_answered_and_counted() {
-        for workload in
-            [Workload::Get, Workload::Exists, Workload::Children, Workload::Mixed, Workload::CreateDelete]
-        {
+        for workload in [
+            Workload::Get,
+            Workload::Exists,
+            Workload::Children,
+            Workload::Children2,
+            Workload::Mixed,
+            Workload::CreateDelete,
+        ] {
             let measured = run_against_null(workload, 100, None).expect("the null server answers all");
             assert_eq!(measured.operations, 1001, "{workload:?}");
         }

@@ -2,8 +2,11 @@
 //! `Session` blocks and serves the work around a run (creating nodes, deleting them). Reuses its buffers, so that a
 //! request costs the generator no allocation.
 
+use super::hosts::Hosts;
+use crate::cli::client::code_name;
 use crate::ids::{SessionId, Zxid};
 use crate::io::poller::Poller;
+use crate::wire::codes::XID_AUTH;
 use crate::wire::{ConnectRequest, ConnectResponse, Op, Reader, ReplyHeader, RequestHeader, Writer};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -76,7 +79,7 @@ impl Conn {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("reading from the server failed: {error}")),
+                Err(error) => return Err(lost(&error)),
             }
         }
     }
@@ -102,7 +105,7 @@ impl Conn {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("sending to the server failed: {error}")),
+                Err(error) => return Err(lost(&error)),
             }
         }
         let is_left = self.sent < self.output.len();
@@ -127,27 +130,61 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and opens a new session.
-    pub fn open(address: SocketAddr, timeout_ms: i32) -> Result<Session, String> {
-        Session::on_connected(ask_for_session(address, timeout_ms)?)
+    /// Connects to the first server and opens a new session.
+    pub fn open(hosts: &Hosts, timeout_ms: i32) -> Result<Session, String> {
+        Session::open_at(hosts, hosts.first(), timeout_ms)
+    }
+
+    /// The same with this one of them.
+    pub fn open_at(hosts: &Hosts, address: SocketAddr, timeout_ms: i32) -> Result<Session, String> {
+        Session::on_connected(ask_for_session(address, timeout_ms)?, hosts, 0)
     }
 
     /// Opens `count` sessions, some at the same time: one after the other, many take so long that the first expire.
-    pub fn open_many(address: SocketAddr, timeout_ms: i32, count: u64) -> Result<Vec<Session>, String> {
+    pub fn open_many(hosts: &Hosts, timeout_ms: i32, count: u64) -> Result<Vec<Session>, String> {
         let mut sessions = Vec::with_capacity(count as usize);
         while (sessions.len() as u64) < count {
             let batch = OPENED_AT_ONCE.min(count - sessions.len() as u64);
-            let asked = (0..batch).map(|_| ask_for_session(address, timeout_ms));
+            let asked = (0..batch).map(|_| ask_for_session(hosts.next(), timeout_ms));
             for socket in asked.collect::<Result<Vec<_>, String>>()? {
-                sessions.push(Session::on_connected(socket)?);
+                sessions.push(Session::on_connected(socket, hosts, sessions.len())?);
             }
         }
         Ok(sessions)
     }
 
-    fn on_connected(mut socket: TcpStream) -> Result<Session, String> {
-        let response = check_connect(&read_frame(&mut socket)?)?;
-        Ok(Session { socket, next_xid: 1, timeout_ms: response.timeout_ms })
+    /// `before`: sessions opened before it.
+    fn on_connected(mut socket: TcpStream, hosts: &Hosts, before: usize) -> Result<Session, String> {
+        let frame = receive_frame(&mut socket).map_err(|error| match error {
+            FrameError::Io(error) if is_closed(&error) => {
+                turned_away(&format!("connection {}", before + 1), before > 0)
+            }
+            error => error.to_string(),
+        })?;
+        let response = check_connect(&frame)?;
+        let mut session = Session { socket, next_xid: 1, timeout_ms: response.timeout_ms };
+        session.prove(hosts)?;
+        Ok(session)
+    }
+
+    fn prove(&mut self, hosts: &Hosts) -> Result<(), String> {
+        let Some(auth) = hosts.auth() else { return Ok(()) };
+        let mut frame = Vec::new();
+        encode_request(&mut frame, XID_AUTH, Op::Auth, |out| {
+            let mut writer = Writer::new(out);
+            writer.int(0);
+            writer.string(&auth.scheme);
+            writer.buffer(Some(auth.secret.as_bytes()));
+        });
+        let refused = |why: String| format!("the server refused the identity of --auth: {why}");
+        self.socket.write_all(&frame).map_err(|error| refused(lost(&error)))?;
+        let reply = read_frame(&mut self.socket).map_err(refused)?;
+        let header =
+            ReplyHeader::decode(&mut Reader::new(&reply)).map_err(|error| format!("a bad reply: {error}"))?;
+        match (header.xid, header.err) {
+            (XID_AUTH, 0) => Ok(()),
+            (_, code) => Err(refused(format!("{} ({code})", code_name(code)))),
+        }
     }
 
     /// The socket, for a `Conn`.
@@ -190,7 +227,7 @@ impl Session {
                 encode(number, self.next_xid, &mut out);
                 self.next_xid += 1;
             }
-            self.socket.write_all(&out).map_err(say("send to the server"))?;
+            self.socket.write_all(&out).map_err(|error| lost(&error))?;
             for number in next..next + batch {
                 let frame = read_frame(&mut self.socket)?;
                 let mut reader = Reader::new(&frame);
@@ -211,7 +248,7 @@ impl Session {
     pub fn close(mut self) -> Result<(), String> {
         match self.call(Op::CloseSession, |_| {})? {
             (0, _) => Ok(()),
-            (code, _) => Err(format!("closing a session failed with code {code}")),
+            (code, _) => Err(failed("closing a session", code)),
         }
     }
 }
@@ -219,15 +256,18 @@ impl Session {
 /// Connects and sends the connect request.
 fn ask_for_session(address: SocketAddr, timeout_ms: i32) -> Result<TcpStream, String> {
     let mut socket = TcpStream::connect_timeout(&address, REPLY_WAIT_MAX)
-        .map_err(|error| format!("cannot connect to {address}: {error}"))?;
+        .map_err(|error| format!("cannot connect to {address}: {error}. --server names another server"))?;
     socket
         .set_nodelay(true)
         .and_then(|()| socket.set_read_timeout(Some(REPLY_WAIT_MAX)))
         .map_err(say("set up a socket"))?;
     let mut frame = Vec::new();
     encode_connect(&mut frame, timeout_ms);
-    socket.write_all(&frame).map_err(say("send the connect request"))?;
-    Ok(socket)
+    match socket.write_all(&frame) {
+        // Reading the answer tells it, too, and whoever waits for that knows which connection it was.
+        Err(error) if !is_closed(&error) => Err(lost(&error)),
+        _ => Ok(socket),
+    }
 }
 
 /// Appends a whole request frame.
@@ -268,12 +308,70 @@ pub fn check_connect(frame: &[u8]) -> Result<ConnectResponse, String> {
 }
 
 fn read_frame(socket: &mut TcpStream) -> Result<Vec<u8>, String> {
+    receive_frame(socket).map_err(|error| error.to_string())
+}
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+enum FrameError {
+    #[error("{}", lost(.0))]
+    Io(std::io::Error),
+    #[error("{0}")]
+    Nonsense(String),
+}
+
+fn receive_frame(socket: &mut TcpStream) -> Result<Vec<u8>, FrameError> {
     let mut head = [0; 4];
-    socket.read_exact(&mut head).map_err(say("read from the server"))?;
-    let mut frame = vec![0; frame_length(head)?];
-    socket.read_exact(&mut frame).map_err(say("read from the server"))?;
+    socket.read_exact(&mut head).map_err(FrameError::Io)?;
+    let mut frame = vec![0; frame_length(head).map_err(FrameError::Nonsense)?];
+    socket.read_exact(&mut frame).map_err(FrameError::Io)?;
     Ok(frame)
 }
+
+fn is_closed(error: &std::io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+}
+
+/// What an error of a socket means here.
+fn lost(error: &std::io::Error) -> String {
+    if is_closed(error) {
+        return CLOSED.into();
+    }
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("the server has not answered for {} s", REPLY_WAIT_MAX.as_secs())
+        }
+        _ => format!("the connection to the server failed: {error}"),
+    }
+}
+
+/// The server closed a connection before there was a session on it; `others`: there are sessions on others.
+pub fn turned_away(which: &str, others: bool) -> String {
+    let bounds = "its zoo.cfg bounds the connections of one address (maxClientCnxns: 60 unless set, 0 for no bound) and of all \
+                  (maxCnxns). Raise it, or use fewer";
+    let others_too =
+        if others { "" } else { "it is no ZooKeeper server, its port is one for TLS, or it takes no more: " };
+    format!("the server closed {which} before a session was open: {others_too}{bounds}")
+}
+
+/// A request that got an error for an answer: by its name, and what to do.
+pub fn failed(what: &str, code: i32) -> String {
+    let advice = match code_name(code) {
+        "NoAuth" => "; prove an identity that may, by --auth SCHEME:AUTH, or name another --folder",
+        "NoNode" => {
+            "; nobody else may change the folder of a run, and --reuse needs what preload has left there"
+        }
+        "SessionExpired" => "; --session-timeout-ms asks for a longer timeout",
+        "QuotaExceeded" => "; there is a quota above the folder: name another one by --folder",
+        "ThrottledOp" => "; the server is overloaded: use fewer connections or requests in flight",
+        _ => "",
+    };
+    format!("{what} failed: {} ({code}){advice}", code_name(code))
+}
+
+/// See `lost`.
+pub const CLOSED: &str = "the server closed a connection; its log says why";
 
 fn frame_length(head: [u8; 4]) -> Result<usize, String> {
     let length = i32::from_be_bytes(head);

@@ -128,6 +128,10 @@ impl NullServer {
             Op::GetData => self.encode_value(path, out),
             Op::Exists | Op::SetData => out.extend_from_slice(&self.stat),
             Op::GetChildren => out.extend_from_slice(&self.children),
+            Op::GetChildren2 => {
+                out.extend_from_slice(&self.children);
+                out.extend_from_slice(&self.stat);
+            }
             Op::Create => Writer::new(out).buffer(Some(path)),
             _ => {}
         });

@@ -148,6 +148,19 @@ impl Outcome {
         std::fs::write(path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 
+    /// That the file of `publish` can be written, before somebody has waited for what goes into it.
+    pub fn check_file(path: Option<&Path>) -> Result<(), String> {
+        let Some(path) = path else { return Ok(()) };
+        let is_new = !path.exists();
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| format!("cannot write {}: {error}; nothing was measured", path.display()))?;
+        if is_new {
+            // Of no consequence if it stays there, empty.
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+
     fn table(&self) -> String {
         use std::fmt::Write;
         let mut out = String::new();

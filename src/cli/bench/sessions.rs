@@ -1,9 +1,14 @@
 //! Workloads whose subject is the session: a storm of short ones, and a crowd that only pings.
 
+use super::hosts::Hosts;
 use super::load::new_histogram;
-use super::net::{Conn, REPLY_WAIT_MAX, Session, check_connect, encode_connect, encode_request, say};
+use super::net::{
+    CLOSED, Conn, REPLY_WAIT_MAX, Session, check_connect, encode_connect, encode_request, failed, say,
+    turned_away,
+};
 use super::outcome::{CpuMeter, Latency, Outcome};
 use super::process::ServerProcess;
+use super::progress::Progress;
 use crate::io::poller::Poller;
 use crate::wire::codes::XID_PING;
 use crate::wire::{Op, Reader, ReplyHeader};
@@ -31,7 +36,7 @@ struct Slot {
 
 /// Opens and closes sessions, a new TCP connection each.
 pub fn storm(
-    address: SocketAddr,
+    hosts: &Hosts,
     plan: StormPlan,
     server: Option<ServerProcess>,
     outcome: &mut Outcome,
@@ -44,11 +49,13 @@ pub fn storm(
     let mut slots = Vec::new();
     for token in 0..(plan.concurrency as u64).min(left) {
         left -= 1;
-        slots.push(Some(start_session(address, plan.timeout_ms, &poller, token)?));
+        slots.push(Some(start_session(hosts.next(), plan.timeout_ms, &poller, token)?));
     }
     let mut ready = Vec::new();
     let mut last_progress = Instant::now();
+    let mut progress = Progress::of("sessions opened and closed");
     while closed.len() < plan.sessions {
+        progress.at(closed.len(), plan.sessions);
         poller.wait(Some(REPLY_WAIT_MAX), &mut ready).map_err(say("wait for the server"))?;
         if last_progress.elapsed() > REPLY_WAIT_MAX {
             return Err("the server stopped answering".into());
@@ -62,7 +69,7 @@ pub fn storm(
             closed.saturating_record(slot.started.elapsed().as_nanos() as u64);
             slots[ready.token as usize] = match left {
                 0 => None,
-                _ => Some(start_session(address, plan.timeout_ms, &poller, ready.token)?),
+                _ => Some(start_session(hosts.next(), plan.timeout_ms, &poller, ready.token)?),
             };
             left = left.saturating_sub(1);
         }
@@ -75,19 +82,22 @@ pub fn storm(
 
 /// True when the session of this slot has ended as it should.
 fn on_storm_ready(slot: &mut Slot, poller: &Poller, opened: &mut Histogram<u64>) -> Result<bool, String> {
-    slot.conn.flush(poller)?;
-    if !slot.conn.receive()? {
-        return Err("the server closed a connection before it answered".into());
+    let received = slot.conn.flush(poller).and_then(|()| slot.conn.receive());
+    match received {
+        Ok(true) => {}
+        Err(error) if error != CLOSED => return Err(error),
+        _ if slot.is_open => return Err(CLOSED.into()),
+        _ => return Err(turned_away("a connection", !opened.is_empty())),
     }
     let Some(frame) = slot.conn.next_frame()? else { return Ok(false) };
     if slot.is_open {
         let header =
             ReplyHeader::decode(&mut Reader::new(frame)).map_err(|error| format!("a bad reply: {error}"))?;
         if header.err != 0 || header.xid != 1 {
-            return Err(format!(
-                "closing a session was answered with code {} for {}",
-                header.err, header.xid
-            ));
+            return Err(match header.err {
+                0 => format!("closing a session was answered with a reply to request {}", header.xid),
+                code => failed("closing a session", code),
+            });
         }
         return Ok(true);
     }
@@ -104,7 +114,11 @@ fn start_session(address: SocketAddr, timeout_ms: i32, poller: &Poller, token: u
     let started = Instant::now();
     let mut conn = Conn::new(connect_without_waiting(address)?, poller, token)?;
     encode_connect(&mut conn.output, timeout_ms);
-    conn.flush(poller)?;
+    match conn.flush(poller) {
+        // Told by whoever reads the answer.
+        Err(error) if error != CLOSED => return Err(error),
+        _ => {}
+    }
     Ok(Slot { conn, is_open: false, started })
 }
 
@@ -121,7 +135,7 @@ fn connect_without_waiting(address: SocketAddr) -> Result<TcpStream, String> {
 
 /// Opens `sessions` sessions, keeps them for `hold` with pings only, and weighs them.
 pub fn hold(
-    address: SocketAddr,
+    hosts: &Hosts,
     sessions: usize,
     timeout_ms: i32,
     hold: Duration,
@@ -133,7 +147,7 @@ pub fn hold(
     let before = resident();
     let mut granted_ms = timeout_ms;
     let mut conns = Vec::with_capacity(sessions);
-    for (token, session) in (0..).zip(Session::open_many(address, timeout_ms, sessions as u64)?) {
+    for (token, session) in (0..).zip(Session::open_many(hosts, timeout_ms, sessions as u64)?) {
         granted_ms = session.timeout_ms;
         conns.push(Conn::new(session.into_socket(), &poller, token)?);
     }
@@ -142,7 +156,9 @@ pub fn hold(
     let mut pings = new_histogram();
     let (started, meter) = (Instant::now(), CpuMeter::start(server));
     let (mut ready, mut sent) = (Vec::new(), 0u32);
+    let mut progress = Progress::of("seconds");
     while started.elapsed() < hold || sent_at.iter().any(Option::is_some) {
+        progress.at(started.elapsed().as_secs(), hold.as_secs());
         if started.elapsed() > hold + REPLY_WAIT_MAX {
             return Err("the server did not answer every ping".into());
         }

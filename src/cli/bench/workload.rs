@@ -2,7 +2,7 @@
 //! builds request frames in place and checks replies without allocating. Knows no sockets and no clock.
 
 use super::keys::{self, DIGITS, Distribution, Keys};
-use super::net::encode_request;
+use super::net::{encode_request, failed};
 use crate::wire::codes::flags;
 use crate::wire::records::{Acl, Stat, encode_acls};
 use crate::wire::request::MultiHeader;
@@ -14,6 +14,7 @@ pub enum Workload {
     Get,
     Exists,
     Children,
+    Children2,
     Set,
     Create,
     CreateDelete,
@@ -40,11 +41,13 @@ pub enum Kind {
     Create,
     Delete,
     Multi,
+    Children2,
 }
 
 impl Kind {
     /// In the order of their numbers.
-    pub const NAMES: [&str; 7] = ["get", "exists", "children", "set", "create", "delete", "multi"];
+    pub const NAMES: [&str; 8] =
+        ["get", "exists", "children", "set", "create", "delete", "multi", "children2"];
 }
 
 /// The shape of the requests.
@@ -110,15 +113,8 @@ impl Requests {
             }
             Workload::Mixed => self.encode_keyed(Kind::Set, xid, out),
             Workload::Multi => self.encode_multi(xid, out),
-            Workload::Children => {
-                let folder = self.shape.folder.as_bytes();
-                encode_request(out, xid, Op::GetChildren, |out| {
-                    let mut writer = Writer::new(out);
-                    writer.buffer(Some(folder));
-                    writer.boolean(false);
-                });
-                (Kind::Children, 0)
-            }
+            Workload::Children => self.encode_children(Op::GetChildren, Kind::Children, xid, out),
+            Workload::Children2 => self.encode_children(Op::GetChildren2, Kind::Children2, xid, out),
             Workload::Create | Workload::Ephemeral => {
                 let key = self.take_new_key();
                 self.encode_create(key, xid, out);
@@ -141,6 +137,24 @@ impl Requests {
                 }
             },
         }
+    }
+
+    fn encode_children(&self, op: Op, kind: Kind, xid: i32, out: &mut Vec<u8>) -> (Kind, u64) {
+        encode_request(out, xid, op, |out| {
+            let mut writer = Writer::new(out);
+            writer.buffer(Some(self.shape.folder.as_bytes()));
+            writer.boolean(false);
+        });
+        (kind, 0)
+    }
+
+    /// Bytes of the longest request of this shape, as a server counts them.
+    pub fn longest(shape: &Shape) -> usize {
+        let mut requests = Requests::new(shape.clone(), 0, 1, 1);
+        let (mut create, mut next) = (Vec::new(), Vec::new());
+        requests.encode_create(0, 1, &mut create);
+        requests.encode_next(0, 1, &mut next);
+        create.len().max(next.len()) - 4
     }
 
     fn take_new_key(&mut self) -> u64 {
@@ -223,7 +237,7 @@ impl Requests {
     /// What is wrong with the reply, if anything.
     pub fn check(&mut self, kind: Kind, key: u64, code: i32, body: &[u8]) -> Result<(), String> {
         if code != 0 {
-            return Err(format!("{} of key {key} failed with code {code}", Kind::NAMES[kind as usize]));
+            return Err(failed(&format!("{} of key {key}", Kind::NAMES[kind as usize]), code));
         }
         let is_right = match kind {
             Kind::Get => self.is_right_get(key, body),
@@ -231,6 +245,10 @@ impl Requests {
                 body.len() == STAT_BYTES && stat_data_length(body) == self.shape.value_bytes
             }
             Kind::Children => self.is_right_children(body),
+            Kind::Children2 => {
+                let names = body.len().checked_sub(STAT_BYTES).map(|end| &body[..end]);
+                names.is_some_and(|names| self.is_right_children(names))
+            }
             Kind::Create => self.is_right_create(key, body),
             Kind::Delete => body.is_empty(),
             Kind::Multi => self.is_right_multi(body),
@@ -327,7 +345,7 @@ mod tests {
     #[test]
     fn requests_decode_as_what_they_are() {
         for workload in
-            [Workload::Set, Workload::Multi, Workload::CreateDelete, Workload::Ephemeral, Workload::Get]
+            [Workload::Set, Workload::Multi, Workload::CreateDelete, Workload::Ephemeral, Workload::Children2]
         {
             let mut out = Vec::new();
             requests(workload).encode_next(0, 5, &mut out);
@@ -336,6 +354,15 @@ mod tests {
                 Op::from_i32(i32::from_be_bytes(out[8..12].try_into().expect("four bytes"))).expect("known");
             crate::wire::Request::decode(op, &out[12..]).expect("a request");
         }
+    }
+
+    #[test]
+    fn the_longest_request_is_counted_as_servers_count_it() {
+        let shape = Shape { value_bytes: 1000, ..requests(Workload::Get).shape };
+        // Header, path "/b/n00000000", value, one ACL of world:anyone, flags.
+        assert_eq!(Requests::longest(&shape), 8 + (4 + 12) + (4 + 1000) + (4 + 4 + 4 + 5 + 4 + 6) + 4);
+        let multi = Shape { workload: Workload::Multi, multi_ops: 10, ..shape };
+        assert!(Requests::longest(&multi) > 10 * 1000);
     }
 
     #[test]
