@@ -39,6 +39,8 @@ pub const CONN_EVENT_BYTES_MAX: usize = 64 << 20;
 /// `ringkeeper.replyBytesMax`: bytes of one reply; a read that would need more gets an error. Clients are limited by
 /// their own jute.maxbuffer; a list of 5,000,000 children still fits.
 pub const REPLY_BYTES_MAX: usize = 128 << 20;
+/// A getData reply has this beside the data.
+pub const STAT_AND_LENGTH_BYTES: usize = 72;
 /// `ringkeeper.outputBytesMax`: bytes of replies and events that wait or are being sent, over all shards. A shard whose
 /// share is used up closes connections, those that hold most events first.
 pub const OUTPUT_BYTES_MAX: usize = 512 << 20;

@@ -72,7 +72,8 @@ impl Admission {
             }
             self.total -= 1;
             let of_shard = &mut self.per_shard[shard.0 as usize];
-            *of_shard = of_shard.saturating_sub(1);
+            assert!(*of_shard > 0, "a connection that goes was counted");
+            *of_shard -= 1;
         }
     }
 
@@ -90,6 +91,13 @@ impl Admission {
             }
             RefuseReason::Stopping => "the server is stopping".to_string(),
         }
+    }
+
+    /// Counted by address, by shard and in all, it is the same.
+    pub fn check(&self) {
+        assert_eq!(self.per_address.values().sum::<u32>(), self.total);
+        assert_eq!(self.per_shard.iter().sum::<u32>(), self.total);
+        assert!(self.total_max == 0 || self.total <= self.total_max);
     }
 
     /// Connections that were not taken.

@@ -36,6 +36,12 @@ impl Asks {
     pub fn has_work(&self) -> bool {
         self.open.iter().any(|ask| ask.lines.is_some())
     }
+
+    /// Those that are answered are gone.
+    pub fn check(&self) {
+        assert!(self.open.len() <= ASKS_MAX);
+        assert!(self.open.iter().all(|ask| ask.id < self.next));
+    }
 }
 
 impl Member {

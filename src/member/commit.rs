@@ -111,7 +111,7 @@ impl Member {
             self.phase = Phase::Ended;
             out.push(MemberOutput::Stopped);
         }
-        assert!(self.leader.committed() <= self.leader.proposed());
+        self.check();
     }
 
     /// True while a small group commit waits for more: the driver comes back without sleeping.

@@ -12,6 +12,7 @@
 
 mod admission;
 mod ask;
+mod check;
 mod collect;
 mod commit;
 mod connect;
@@ -36,9 +37,7 @@ pub use restore::{OnMismatch, Progress, RestoreSource, Restored, SnapshotFile, f
 pub use settings::{MemberSettings, SNAPSHOT_TXNS};
 
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
-use crate::limits::{
-    EXPIRY_GRACE_MS_MAX, OUTSTANDING_BYTES_MAX, OUTSTANDING_TXNS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX,
-};
+use crate::limits::{EXPIRY_GRACE_MS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX};
 use crate::log::{LogOutput, LogStart, LogWriter};
 use crate::mesh::{Lag, ToMember, ToShard};
 use crate::tree::{Store, Undo};
@@ -221,8 +220,8 @@ impl Member {
     pub fn is_accepting(&self) -> bool {
         self.stalled.is_empty()
             && !self.waits_for_shards()
-            && self.pending.len() < OUTSTANDING_TXNS_MAX
-            && self.pending_bytes < OUTSTANDING_BYTES_MAX
+            && self.pending.len() < self.settings.outstanding_txns_max
+            && self.pending_bytes < self.settings.outstanding_bytes_max
     }
 
     /// How far the slowest shard is behind what this member has said; said by the driver before the messages of a turn.

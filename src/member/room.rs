@@ -5,7 +5,7 @@
 
 use super::{Member, MemberOutput, Phase};
 use crate::ids::{Now, SegmentId};
-use crate::limits::LOG_BLOCK;
+use crate::limits::{LOG_BLOCK, LOG_SEGMENTS_AHEAD};
 use crate::log::LogOutput;
 
 /// Bytes that client writes leave free, so that sessions can still be opened, for reading, and end on a full disk. The
@@ -97,6 +97,16 @@ impl Room {
     /// Whether an empty segment takes an entry, a frame's header and padding included.
     pub fn could_take(&self, bytes: usize) -> bool {
         bytes + 16 * 1024 <= self.segment_bytes as usize
+    }
+
+    /// What failed was asked for, and is asked for again some time.
+    pub fn check(&self) {
+        assert!(self.asked.len() <= LOG_SEGMENTS_AHEAD, "few segments are prepared ahead");
+        assert!(
+            self.failed.iter().all(|failed| self.asked.iter().any(|(asked, _)| *asked == failed.segment))
+        );
+        assert_eq!(self.failed.is_empty(), self.retry_at_ms.is_none(), "what failed is asked for again");
+        assert!(self.newest_bytes <= self.segment_bytes);
     }
 
     fn without_room(&self, bytes: usize) -> Verdict {

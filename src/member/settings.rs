@@ -48,6 +48,10 @@ pub struct MemberSettings {
     pub sync_warning_ms: u64,
     /// Words that the slowest shard may have before it.
     pub words_max: usize,
+    /// Proposed and not yet told before no further requests are taken.
+    pub outstanding_txns_max: usize,
+    /// Bytes of it.
+    pub outstanding_bytes_max: usize,
     /// First line of srvr, stat and the value of `zk_version`.
     pub version: Arc<str>,
     /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
@@ -80,6 +84,8 @@ impl Default for MemberSettings {
             container_never_used_ms: 0,
             sync_warning_ms: 1000,
             words_max: crate::limits::WORDS_MAX,
+            outstanding_txns_max: crate::limits::OUTSTANDING_TXNS_MAX,
+            outstanding_bytes_max: crate::limits::OUTSTANDING_BYTES_MAX,
             version: Arc::from(concat!(env!("CARGO_PKG_VERSION"), "-ringkeeper")),
             configuration: Arc::from(""),
         }

@@ -126,6 +126,18 @@ impl Snapshots {
         Some(MemberOutput::Snapshot { zxid, digest, sessions, keep: self.kept })
     }
 
+    /// The transaction after which one is begun and not yet handed over.
+    pub fn begun(&self) -> Option<Zxid> {
+        self.wanted.as_ref().map(|wanted| wanted.zxid)
+    }
+
+    /// Those on disk ascend, and none is of the future.
+    pub fn check(&self, proposed: Zxid) {
+        assert!(self.done.iter().zip(self.done.iter().skip(1)).all(|(older, newer)| older < newer));
+        assert!(self.done.back().is_none_or(|newest| *newest <= proposed));
+        assert!(self.wanted.as_ref().is_none_or(|wanted| wanted.zxid <= proposed && !self.running));
+    }
+
     /// How many were completed by this process.
     pub fn count(&self) -> u64 {
         self.count

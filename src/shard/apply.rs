@@ -6,7 +6,6 @@ use super::requests::Held;
 use super::watches::Table;
 use super::{Shard, ShardOutput};
 use crate::ids::{AclId, ConnId, Now, Zxid};
-use crate::limits;
 use crate::mesh::{Batch, Committed, SessionChange, ToShard};
 use crate::tree::{Effect, Node, permission};
 use crate::wire::Acl;
@@ -161,7 +160,7 @@ impl Shard {
             conn.stats.sent += 1;
             self.stats.packets_sent += 1;
             self.sends.queue(conn, false);
-            let (id, is_over) = (conn.id, conn.event_bytes > limits::CONN_EVENT_BYTES_MAX);
+            let (id, is_over) = (conn.id, conn.event_bytes > conn.bounds.event_bytes_max);
             if is_over || self.sends.held_bytes() > self.settings.output_bytes_max {
                 self.bound_output(id, out);
             }

@@ -41,10 +41,36 @@ pub struct Pending {
     pub is_long: bool,
 }
 
+/// What one connection may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnBounds {
+    /// Requests waiting for a reply before its socket is no longer read.
+    pub pending_max: usize,
+    /// Bytes of them before its socket is no longer read.
+    pub pending_bytes_max: usize,
+    /// Bytes to be sent before its requests are no longer read.
+    pub out_bytes_soft_max: usize,
+    /// Bytes of events that wait before it is closed.
+    pub event_bytes_max: usize,
+}
+
+impl Default for ConnBounds {
+    fn default() -> ConnBounds {
+        ConnBounds {
+            pending_max: limits::CONN_PENDING_MAX,
+            pending_bytes_max: limits::CONN_PENDING_BYTES_MAX,
+            out_bytes_soft_max: limits::CONN_OUT_BYTES_SOFT_MAX,
+            event_bytes_max: limits::CONN_EVENT_BYTES_MAX,
+        }
+    }
+}
+
 /// One connection.
 pub struct Conn {
     /// Its id on this core.
     pub id: ConnId,
+    /// What it may hold.
+    pub bounds: ConnBounds,
     /// The client's address.
     pub peer: SocketAddr,
     /// Where it is in its life.
@@ -105,10 +131,11 @@ pub struct Conn {
 
 impl Conn {
     /// A fresh connection.
-    pub fn new(id: ConnId, peer: SocketAddr, now: Now) -> Conn {
+    pub fn new(id: ConnId, peer: SocketAddr, now: Now, bounds: ConnBounds) -> Conn {
         let address = Identity { scheme: "ip".into(), id: peer.ip().to_canonical().to_string() };
         Conn {
             id,
+            bounds,
             peer,
             phase: Phase::Handshake,
             session: SessionId::NONE,
@@ -234,8 +261,9 @@ impl Conn {
         true
     }
 
-    /// The sums are those of the parts; `held_bytes` is what is there.
-    pub fn check(&self) {
+    /// The sums are those of the parts, `held_bytes` is what is there, and nothing is above its bound. `frame_bytes_max` is
+    /// the longest request's.
+    pub fn check(&self, frame_bytes_max: usize) {
         self.out.check();
         assert_eq!(self.pending_bytes, self.pending.iter().map(|pending| pending.bytes).sum::<usize>());
         assert_eq!(self.writes_pending, self.pending.iter().filter(|pending| pending.body.is_none()).count());
@@ -254,16 +282,26 @@ impl Conn {
             assert_eq!(self.phase, Phase::Established);
             listing.check();
         }
+        assert!(self.pending.len() <= self.bounds.pending_max, "{} requests wait", self.pending.len());
+        assert!(
+            self.pending_bytes < self.bounds.pending_bytes_max + frame_bytes_max.max(1),
+            "{} bytes of requests wait",
+            self.pending_bytes
+        );
+        let last_write = self.pending.iter().rposition(|pending| pending.body.is_none()).unwrap_or(0);
+        let reads = self.pending.iter().take(last_write).filter(|pending| pending.body.is_some()).count();
+        assert!(reads <= limits::READS_BEFORE_WRITE_MAX, "{reads} reads stand before a write");
         assert!(self.identities.len() <= limits::IDENTITIES_MAX);
+        assert!(self.identity_bytes <= limits::IDENTITIES_BYTES_MAX);
         assert_eq!(self.held_bytes, self.bytes_to_send());
-        assert!(self.event_bytes <= self.out.len());
+        assert!(self.event_bytes <= self.out.len() && self.event_bytes <= self.bounds.event_bytes_max);
     }
 
     /// No more requests are taken from it for now.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.pending.len() >= limits::CONN_PENDING_MAX
-            || self.pending_bytes >= limits::CONN_PENDING_BYTES_MAX
-            || self.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX
+        self.pending.len() >= self.bounds.pending_max
+            || self.pending_bytes >= self.bounds.pending_bytes_max
+            || self.out.len() >= self.bounds.out_bytes_soft_max
     }
 }

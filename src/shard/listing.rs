@@ -105,8 +105,9 @@ impl Listing {
         false
     }
 
+    /// As for a list that is put together at once: its count and its names are what counts.
     fn is_too_long(&self) -> bool {
-        self.bytes - FRONT_BYTES > self.bytes_max
+        self.bytes - (FRONT_BYTES - 4) > self.bytes_max
     }
 
     /// Looks at one slot; false if there is none left.
@@ -198,9 +199,10 @@ impl Listing {
     /// The whole reply in pieces, and the list of children for those who ask next; an error where it is too long.
     pub fn finish(mut self: Box<Self>) -> Result<Finished, ErrorCode> {
         let mut children = None;
+        let is_too_long = self.is_too_long();
         if let Source::Children { path, stat, with_stat, .. } = &self.source {
             assert!(
-                self.is_too_long() || self.count == stat.num_children as u32,
+                is_too_long || self.count == stat.num_children as u32,
                 "{} of {} children are listed",
                 self.count,
                 stat.num_children
@@ -214,7 +216,7 @@ impl Listing {
                 self.bytes += piece.len() - before;
             }
         }
-        if self.is_too_long() {
+        if is_too_long {
             return Err(ErrorCode::MarshallingError);
         }
         let front = &mut self.pieces[0];

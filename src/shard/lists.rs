@@ -63,6 +63,14 @@ impl ChildLists {
             self.bytes -= list.len();
         }
     }
+
+    /// The order holds the keys, the sum is that of the parts, and nothing is above its bound.
+    pub fn check(&self) {
+        assert_eq!(self.order.len(), self.lists.len());
+        assert!(self.order.iter().all(|path| self.lists.contains_key(path)));
+        assert_eq!(self.bytes, self.lists.values().map(|(_, list)| list.len()).sum::<usize>());
+        assert!(self.bytes <= CHILD_LISTS_BYTES_MAX && self.order.len() <= CHILD_LISTS_MAX);
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ use crate::send_buffer::SendBuffer;
 use crate::tree::Tree;
 use crate::wire::Identity;
 use complaints::{Complaints, Kind};
+pub use conn::ConnBounds;
 use conn::{Conn, Phase};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -86,6 +87,8 @@ pub struct ShardSettings {
     pub output_bytes_max: usize,
     /// What the watches may take (`ringkeeper.watchBytesPerConnectionMax`, `ringkeeper.watchBytesMax`).
     pub watch_bounds: watches::Bounds,
+    /// What one connection may hold.
+    pub conn_bounds: ConnBounds,
     /// The answer to `envi`.
     pub environment: String,
 }
@@ -112,6 +115,7 @@ impl Default for ShardSettings {
                 conn_bytes_max: limits::CONN_WATCH_BYTES_MAX,
                 bytes_max: limits::WATCH_BYTES_MAX,
             },
+            conn_bounds: ConnBounds::default(),
             environment: String::new(),
         }
     }
@@ -121,6 +125,8 @@ impl ShardSettings {
     /// One of so many shards has its share of what is bounded over all of them.
     pub fn share_of(mut self, shards: u16) -> ShardSettings {
         let shards = usize::from(shards.max(1));
+        // What may be written can be read.
+        self.reply_bytes_max = self.reply_bytes_max.max(self.frame_bytes_max + limits::STAT_AND_LENGTH_BYTES);
         let least = limits::LARGEST_REPLIES_AT_ONCE * self.reply_bytes_max;
         self.output_bytes_max = (self.output_bytes_max / shards).max(least);
         self.watch_bounds.bytes_max /= shards;
@@ -208,6 +214,16 @@ pub struct Shard {
     scratch: Vec<u8>,
 }
 
+/// What a shard holds for its connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Held {
+    pub conns: usize,
+    pub output_bytes: usize,
+    pub input_bytes: usize,
+    pub watch_bytes: usize,
+}
+
 /// A session that is let in once the tree has caught up with what its client has seen.
 struct Behind {
     conn: ConnId,
@@ -276,6 +292,10 @@ impl Shard {
 
     /// Ends a turn: sends what is queued, one buffer per connection, at most `FAN_OUT_SLICE` connections of each kind.
     pub fn flush(&mut self, now: Now, out: &mut Vec<ShardOutput>) {
+        // What was held back is taken up here, too; its answer must not be older than its request.
+        if now.mono_ms > self.now.mono_ms {
+            self.now = now;
+        }
         self.advance_listings(now, out);
         self.advance_asked(out);
         if self.sends.held_bytes() > self.settings.output_bytes_max {
@@ -318,7 +338,7 @@ impl Shard {
             self.conns.resize_with(slot + 1, || None);
         }
         assert!(self.conns[slot].is_none(), "the driver reuses a slot only after it was released");
-        self.conns[slot] = Some(Box::new(Conn::new(id, peer, now)));
+        self.conns[slot] = Some(Box::new(Conn::new(id, peer, now, self.settings.conn_bounds)));
         self.sessionless.insert((now.mono_ms + self.settings.sessionless_timeout_ms, id));
         self.stats.connections += 1;
     }
@@ -487,7 +507,7 @@ impl Shard {
     pub fn check(&self) {
         let (mut held, mut input, mut writes, mut unanswered) = (0, 0, 0, 0);
         for conn in self.conns.iter().flatten() {
-            conn.check();
+            conn.check(self.settings.frame_bytes_max);
             held += conn.held_bytes;
             input += conn.input_bytes;
             writes += conn.writes_pending;
@@ -498,9 +518,20 @@ impl Shard {
         assert!(self.listings.active.iter().all(listing));
         let listing = self.conns.iter().flatten().filter(|conn| conn.listing.is_some()).count();
         assert_eq!(listing, self.listings.active.len());
+        self.lists.check();
         assert_eq!((self.sends.held_bytes(), self.input_bytes), (held, input));
         assert_eq!((self.writes_in_flight, self.unanswered), (writes, unanswered));
         assert_eq!(self.stats.connections, self.conns.iter().flatten().count() as u64);
+    }
+
+    /// What it holds for its connections beside the data.
+    pub fn held(&self) -> Held {
+        Held {
+            conns: self.conns.iter().flatten().count(),
+            output_bytes: self.sends.held_bytes(),
+            input_bytes: self.input_bytes,
+            watch_bytes: self.watches.bytes(),
+        }
     }
 
     fn reset_stats(&mut self, connections: bool, server: bool) {

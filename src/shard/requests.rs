@@ -475,7 +475,7 @@ impl Shard {
             && conn.has_waiting_read()
             && conn.phase == Phase::Established
         {
-            let is_held = conn.is_listing() || conn.out.len() >= limits::CONN_OUT_BYTES_SOFT_MAX;
+            let is_held = conn.is_listing() || conn.out.len() >= conn.bounds.out_bytes_soft_max;
             if held == Held::ByBounds && is_held {
                 return;
             }
@@ -495,7 +495,7 @@ impl Shard {
     #[cold]
     pub(super) fn bound_output(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn(id) else { return };
-        if conn.event_bytes > limits::CONN_EVENT_BYTES_MAX {
+        if conn.event_bytes > conn.bounds.event_bytes_max {
             let (peer, session, bytes) = (conn.peer, conn.session, conn.event_bytes);
             self.complaints.warn(self.now, Kind::Unread, || {
                 format!("closing {peer} (session {session}): it does not read, {bytes} bytes of events are queued for it")

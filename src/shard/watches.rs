@@ -196,6 +196,11 @@ impl Watches {
         self.total
     }
 
+    /// What all of them take, as the bounds count it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many data watches there are.
     pub fn data(&self) -> DataWatches {
         self.data

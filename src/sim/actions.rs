@@ -1,8 +1,10 @@
 //! What simulated clients ask for, and the bytes they send.
 
+use super::access::{self, ALL, List, Who, on_wire};
+use crate::wire::Writer;
 use crate::wire::codes::Op;
+use crate::wire::records::encode_acls;
 use crate::wire::request::{MultiHeader, encode_create};
-use crate::wire::{Acl, Writer};
 
 /// A request of a client.
 #[derive(Clone, Debug)]
@@ -13,6 +15,7 @@ pub enum Action {
         data: Vec<u8>,
         flags: i32,
         with_stat: bool,
+        acl: List,
     },
     Delete {
         path: String,
@@ -21,6 +24,11 @@ pub enum Action {
     Set {
         path: String,
         data: Vec<u8>,
+        version: i32,
+    },
+    SetAcl {
+        path: String,
+        acl: List,
         version: i32,
     },
     /// Only inside a multi.
@@ -47,6 +55,21 @@ pub enum Action {
         recursive: bool,
     },
     SetWatches(Lists),
+    /// All kinds of watches of a path go.
+    RemoveWatches {
+        path: String,
+    },
+    GetAcl {
+        path: String,
+    },
+    /// Of `Get` and `Children`.
+    MultiRead(Vec<Action>),
+    /// The session's own nodes.
+    GetEphemerals,
+    /// Proves something; answered out of order.
+    Auth {
+        user: usize,
+    },
     Sync,
     Ping,
     Close,
@@ -74,14 +97,27 @@ impl Action {
     /// True if it goes through the log.
     pub fn is_write(&self) -> bool {
         use Action::*;
-        matches!(self, Create { .. } | Delete { .. } | Set { .. } | Multi(_) | Close)
+        matches!(self, Create { .. } | Delete { .. } | Set { .. } | SetAcl { .. } | Multi(_) | Close)
+    }
+
+    /// Entries that stand for all that a connection has proved.
+    pub fn auth_entries(&self) -> usize {
+        match self {
+            Action::Create { acl, .. } | Action::SetAcl { acl, .. } => {
+                acl.iter().filter(|entry| entry.who == Who::Auth).count()
+            }
+            Action::Multi(actions) => actions.iter().map(Action::auth_entries).sum(),
+            _ => 0,
+        }
     }
 
     /// For the trace: without the data itself.
     pub fn summary(&self) -> String {
         match self {
-            Action::Create { path, data, flags, .. } => {
-                format!("create {path} flags {flags}, {} bytes", data.len())
+            Action::Create { path, data, flags, acl, .. } => {
+                let acl =
+                    if acl.len() == 1 && acl[0].perms == ALL { String::new() } else { format!(", {acl:?}") };
+                format!("create {path} flags {flags}, {} bytes{acl}", data.len())
             }
             Action::Set { path, data, version } => {
                 format!("set {path} version {version}, {} bytes", data.len())
@@ -103,6 +139,7 @@ impl Action {
             Action::Create { .. } => Op::Create,
             Action::Delete { .. } => Op::Delete,
             Action::Set { .. } => Op::SetData,
+            Action::SetAcl { .. } => Op::SetAcl,
             Action::Check { .. } => Op::Check,
             Action::Multi(_) => Op::Multi,
             Action::Get { .. } => Op::GetData,
@@ -111,6 +148,11 @@ impl Action {
             Action::Children { .. } => Op::GetChildren,
             Action::AddWatch { .. } => Op::AddWatch,
             Action::SetWatches(_) => Op::SetWatches2,
+            Action::RemoveWatches { .. } => Op::RemoveWatches,
+            Action::GetAcl { .. } => Op::GetAcl,
+            Action::MultiRead(_) => Op::MultiRead,
+            Action::GetEphemerals => Op::GetEphemerals,
+            Action::Auth { .. } => Op::Auth,
             Action::Sync => Op::Sync,
             Action::Ping => Op::Ping,
             Action::Close => Op::CloseSession,
@@ -132,9 +174,14 @@ impl Action {
     fn encode(&self, out: &mut Vec<u8>) {
         let mut writer = Writer::new(out);
         match self {
-            Action::Create { path, data, flags, .. } => {
+            Action::Create { path, data, flags, acl, .. } => {
                 let ttl_ms = (*flags == TTL).then_some(TTL_MS);
-                encode_create(out, path, Some(data), &Acl::open(), *flags, ttl_ms);
+                encode_create(out, path, Some(data), &on_wire(acl, true), *flags, ttl_ms);
+            }
+            Action::SetAcl { path, acl, version } => {
+                writer.string(path);
+                encode_acls(out, &on_wire(acl, true));
+                Writer::new(out).int(*version);
             }
             Action::Delete { path, version } | Action::Check { path, version } => {
                 writer.string(path);
@@ -145,7 +192,7 @@ impl Action {
                 writer.buffer(Some(data));
                 writer.int(*version);
             }
-            Action::Multi(actions) => {
+            Action::Multi(actions) | Action::MultiRead(actions) => {
                 for action in actions {
                     MultiHeader { op: action.op() as i32, done: false, err: -1 }.encode(out);
                     action.encode(out);
@@ -167,6 +214,17 @@ impl Action {
                 for list in [&lists.data, &lists.exist, &lists.child, &lists.persistent, &lists.recursive] {
                     writer.strings(list);
                 }
+            }
+            Action::RemoveWatches { path } => {
+                writer.string(path);
+                writer.int(3);
+            }
+            Action::GetAcl { path } => writer.string(path),
+            Action::GetEphemerals => writer.string("/"),
+            Action::Auth { user } => {
+                writer.int(0);
+                writer.string("digest");
+                writer.buffer(Some(access::proof(*user).as_bytes()));
             }
             Action::Sync => writer.string("/"),
             Action::Ping | Action::Close => {}

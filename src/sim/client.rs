@@ -1,24 +1,49 @@
 //! A simulated client: asks for anything, keeps its session as client libraries do, and checks every byte it gets
 //! against the model: order, errors, data, Stats, events, sessions.
 
-use super::actions::{Action, CONTAINER, TTL};
-use super::model::{Expected, Kind, Model, NO_NODE, Nodes, stat, without_times};
+use super::access::{ADMIN, Proven, READ, allows, on_wire};
+use super::actions::Action;
+use super::model::{Expected, Item, Kind, Model, NO_AUTH, NO_NODE, Nodes, stat, without_times};
 use super::watcher::{Event, Watcher};
+use super::wishes::Wishes;
 use crate::ids::{SessionId, Zxid};
 use crate::prng::Prng;
 use crate::wire::codes::Op;
 use crate::wire::records::{ConnectRequest, ConnectResponse};
 use crate::wire::request::MultiHeader;
-use crate::wire::{Reader, ReplyHeader, Stat};
+use crate::wire::{Acl, Reader, ReplyHeader, Stat};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 pub const SYSTEM_ERROR: i32 = -1;
 pub const UNKNOWN_SESSION: i32 = -12;
 pub const SESSION_EXPIRED: i32 = -112;
 pub const SESSION_MOVED: i32 = -118;
+const MARSHALLING_ERROR: i32 = -5;
+const AUTH_FAILED: i32 = -115;
+const NO_WATCHER: i32 = -121;
+const THROTTLED: i32 = -127;
 
 /// What the log made of a write: its transaction and the reply it must get.
 pub type Results = BTreeMap<(SessionId, i32), (i64, Expected)>;
+
+/// A write as it was sent, and what its connection had proved before.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub action: Action,
+    pub users: Rc<Vec<usize>>,
+}
+
+/// What the server's bounds allow.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub reply_bytes: usize,
+    pub conn_watch_bytes: usize,
+    /// Other connections may use up what all watches may take.
+    pub is_watch_room_shared: bool,
+    /// The longest request that the log is sure to have room for.
+    pub sure_bytes: usize,
+}
 
 /// A session as its client knows it.
 #[derive(Clone, Debug)]
@@ -32,6 +57,8 @@ struct Asked {
     action: Action,
     /// What the reply must reflect at least.
     floor: i64,
+    /// The log may have no room for it.
+    is_too_large: bool,
 }
 
 /// One client.
@@ -48,8 +75,17 @@ pub struct Client {
     /// To be set again on the next connection.
     again: Option<Action>,
     inbox: Vec<u8>,
+    /// What this connection has asked to prove, and what it knows to have proved.
+    asks_to_prove: Proven,
+    proven: Proven,
+    /// Proofs that are not answered, oldest first: each with whether it is one too many.
+    proofs: VecDeque<(Proven, bool)>,
+    /// The server has said that it will close the connection.
+    ends: bool,
     pub replies: u64,
     pub events: u64,
+    /// Takes nothing from its socket before this time.
+    pub deaf_until_ms: u64,
     /// Does nothing before this time.
     pub silent_until_ms: u64,
 }
@@ -58,11 +94,12 @@ pub struct Client {
 pub struct Facts<'a> {
     pub model: &'a Model,
     pub results: &'a Results,
-    pub sent: &'a mut BTreeMap<(SessionId, i32), Action>,
+    pub sent: &'a mut BTreeMap<(SessionId, i32), Sent>,
     /// The newest zxid any client has been told of.
     pub acknowledged: i64,
     /// The disk was full or the log late at some time, so writes may have been refused.
     pub may_refuse: bool,
+    pub bounds: Bounds,
 }
 
 impl Client {
@@ -78,8 +115,13 @@ impl Client {
             watcher: Watcher::default(),
             again: None,
             inbox: Vec::new(),
+            asks_to_prove: Proven::default(),
+            proven: Proven::default(),
+            proofs: VecDeque::new(),
+            ends: false,
             replies: 0,
             events: 0,
+            deaf_until_ms: 0,
             silent_until_ms: 0,
         }
     }
@@ -116,6 +158,10 @@ impl Client {
         self.established = false;
         self.asked.clear();
         self.inbox.clear();
+        self.asks_to_prove = Proven::default();
+        self.proven = Proven::default();
+        self.proofs.clear();
+        self.ends = false;
     }
 
     pub fn is_ready(&self) -> bool {
@@ -123,12 +169,17 @@ impl Client {
     }
 
     pub fn waits_for(&self) -> usize {
-        self.asked.len()
+        self.asked.len() + self.proofs.len()
     }
 
     /// The next request, as a frame.
     pub fn ask(&mut self, action: Action, facts: &mut Facts<'_>) -> Vec<u8> {
         let session = self.session.as_ref().expect("only with a session").id;
+        if let Action::Auth { user } = &action {
+            let is_taken = self.asks_to_prove.add(*user);
+            self.proofs.push_back((self.asks_to_prove.clone(), is_taken));
+            return action.frame(-4);
+        }
         let xid = match action {
             Action::Ping => -2,
             Action::SetWatches(_) => -8,
@@ -141,29 +192,20 @@ impl Client {
         let floor = facts.acknowledged;
         let frame = action.frame(xid);
         if action.is_write() {
-            facts.sent.insert((session, xid), action.clone());
+            let users = Rc::clone(&self.asks_to_prove.users);
+            facts.sent.insert((session, xid), Sent { action: action.clone(), users });
         }
-        self.asked.push_back(Asked { xid, action, floor });
+        let lists = action.auth_entries() * self.asks_to_prove.bytes();
+        let is_too_large = frame.len() + lists > facts.bounds.sure_bytes;
+        self.asked.push_back(Asked { xid, action, floor, is_too_large });
         frame
     }
 
-    /// What it wants next.
-    pub fn choose(&mut self, prng: &mut Prng) -> Action {
-        if let Some(again) = self.again.take() {
-            return again;
-        }
-        let watch = prng.chance(30);
-        let path = random_path(prng);
-        match prng.below(100) {
-            0..20 => Action::Get { path, watch },
-            20..28 => Action::Exists { path, watch },
-            28..36 => Action::Children { path, watch, with_stat: prng.chance(50) },
-            36..39 => Action::AddWatch { path, recursive: prng.chance(50) },
-            39..43 => Action::Sync,
-            43..48 => Action::Ping,
-            48..56 => Action::Multi((0..1 + prng.below(4)).map(|_| random_write(prng, true)).collect()),
-            56 if prng.chance(30) => Action::Close,
-            _ => random_write(prng, false),
+    /// What it wants next: to watch again what it watched, or anything.
+    pub fn choose(&mut self, prng: &mut Prng, wishes: &Wishes) -> Action {
+        match self.again.take() {
+            Some(again) => again,
+            None => wishes.draw(prng),
         }
     }
 
@@ -205,8 +247,14 @@ impl Client {
     fn on_frame(&mut self, frame: &[u8], facts: &mut Facts<'_>) -> Result<(), String> {
         let mut reader = Reader::new(frame);
         let header = ReplyHeader::decode(&mut reader).map_err(|error| error.to_string())?;
+        if self.ends {
+            return Err(format!("{header:?} follows what ends the connection"));
+        }
         if header.xid == -1 {
             return self.on_event(header.zxid.0, &mut reader, facts.model);
+        }
+        if header.xid == -4 {
+            return self.on_proof(header.err);
         }
         self.replies += 1;
         let asked = self.asked.pop_front().ok_or_else(|| format!("{header:?} answers nothing"))?;
@@ -226,8 +274,70 @@ impl Client {
         if asked.action.is_write() {
             self.check_write(&asked, header, &mut reader, facts).map_err(say)
         } else {
-            check_read(&asked.action, header.err, &mut reader, state).map_err(say)?;
-            self.watcher.set(&asked.action, state, header.err == 0).map_err(say)
+            let is_throttled = self.is_throttled(&asked.action, state, facts.bounds);
+            let session = self.session.as_ref().expect("it has asked").id;
+            let seen = Seen { state, session, users: &self.proven.users, bounds: facts.bounds };
+            match (is_throttled, header.err) {
+                (Throttled::Certainly | Throttled::Perhaps, THROTTLED) => {
+                    // A client that cannot watch again must not go on as if it did.
+                    self.ends = matches!(asked.action, Action::SetWatches(_));
+                    return Ok(());
+                }
+                (Throttled::Certainly, _) | (_, THROTTLED) => {
+                    return Err(say("its watch is throttled, or is not".into()));
+                }
+                _ => {}
+            }
+            if matches!(asked.action, Action::RemoveWatches { ref path } if !self.watcher.watches(path)) {
+                return if header.err == NO_WATCHER { Ok(()) } else { Err(say("nothing is watched".into())) };
+            }
+            check_read(&asked.action, header.err, &mut reader, &seen).map_err(say)?;
+            // Also one whose list is too long for a reply.
+            let is_set = matches!(header.err, 0 | NO_NODE | MARSHALLING_ERROR);
+            if is_set {
+                self.watcher.set(&asked.action, state, header.err != NO_NODE).map_err(say)
+            } else {
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer to a proof; what follows on this connection is judged by it.
+    fn on_proof(&mut self, err: i32) -> Result<(), String> {
+        let (proven, is_taken) = self.proofs.pop_front().ok_or("an auth answer to nothing")?;
+        let due = if is_taken { 0 } else { AUTH_FAILED };
+        if err != due {
+            return Err(format!("a proof is answered with {err}, due is {due}"));
+        }
+        self.ends = !is_taken;
+        if is_taken {
+            self.watcher.prove(&proven.users);
+            self.proven = proven;
+        }
+        Ok(())
+    }
+
+    /// Whether a watch is one more than its connection may have.
+    fn is_throttled(&self, action: &Action, state: &Nodes, bounds: Bounds) -> Throttled {
+        let readable =
+            |path: &String| state.get(path).map(|item| allows(&item.acl, READ, &self.proven.users));
+        let path = match action {
+            Action::Get { path, watch: true } | Action::Children { path, watch: true, .. } => {
+                (readable(path) == Some(true)).then_some(path)
+            }
+            Action::Exists { path, watch: true } => (readable(path) != Some(false)).then_some(path),
+            Action::AddWatch { path, .. } => Some(path),
+            // Those of them that fit may be set before one does not.
+            Action::SetWatches(_) => return Throttled::Perhaps,
+            _ => None,
+        };
+        let Some(path) = path else { return Throttled::No };
+        if self.watcher.bytes_with(path) > bounds.conn_watch_bytes {
+            Throttled::Certainly
+        } else if bounds.is_watch_room_shared {
+            Throttled::Perhaps
+        } else {
+            Throttled::No
         }
     }
 
@@ -251,7 +361,7 @@ impl Client {
     ) -> Result<(), String> {
         let session = self.session.as_ref().expect("it has asked").id;
         let Some((zxid, expected)) = facts.results.get(&(session, asked.xid)) else {
-            let is_refused = facts.may_refuse && header.err == SYSTEM_ERROR;
+            let is_refused = (facts.may_refuse || asked.is_too_large) && header.err == SYSTEM_ERROR;
             return if is_refused { Ok(()) } else { Err("no transaction belongs to it".into()) };
         };
         if *zxid != header.zxid.0 {
@@ -336,41 +446,87 @@ fn check_multi(results: &Result<Vec<Expected>, (usize, i32)>, reader: &mut Reade
     Ok(())
 }
 
+/// What a read is judged by.
+struct Seen<'a> {
+    state: &'a Nodes,
+    session: SessionId,
+    users: &'a [usize],
+    bounds: Bounds,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Throttled {
+    No,
+    Perhaps,
+    Certainly,
+}
+
 /// Holds a read's reply against the state it claims to reflect.
-fn check_read(action: &Action, err: i32, reader: &mut Reader<'_>, state: &Nodes) -> Result<(), String> {
-    let (Action::Get { path, .. } | Action::Exists { path, .. } | Action::Children { path, .. }) = action
-    else {
+fn check_read(action: &Action, err: i32, reader: &mut Reader<'_>, seen: &Seen<'_>) -> Result<(), String> {
+    match action {
+        Action::Get { path, .. }
+        | Action::Exists { path, .. }
+        | Action::Children { path, .. }
+        | Action::GetAcl { path } => {
+            let due = error_of(action, path, seen);
+            let item = seen.state.get(path);
+            if err != due {
+                return Err(format!("due is {due}; the node is {item:?}"));
+            }
+            match item {
+                Some(item) if err == 0 => check_node(action, path, item, reader, seen)
+                    .map_err(|what| format!("{what}; the node is {item:?}")),
+                _ => Ok(()),
+            }
+        }
+        Action::MultiRead(reads) => check_multi_read(reads, err, reader, seen),
+        Action::GetEphemerals => {
+            let own = |item: &Item| item.kind == Kind::Ephemeral(seen.session);
+            let paths = seen.state.iter().filter(|(_, item)| own(item)).map(|(path, _)| path.clone());
+            check_names(paths.collect(), err, reader, seen)
+        }
         // A sync is refused once the end of its session is decided.
-        let is_ending = matches!(action, Action::Sync) && matches!(err, SESSION_EXPIRED | UNKNOWN_SESSION);
-        return if err == 0 || is_ending { Ok(()) } else { Err("it cannot fail".into()) };
-    };
-    let Some(item) = state.get(path) else {
-        return if err == NO_NODE { Ok(()) } else { Err("the node does not exist".into()) };
-    };
-    if err != 0 {
-        return Err(format!("the node exists: {item:?}"));
+        Action::Sync if matches!(err, SESSION_EXPIRED | UNKNOWN_SESSION) => Ok(()),
+        _ if err == 0 => Ok(()),
+        _ => Err("it cannot fail".into()),
     }
-    let wrong = |what: &str| Err(format!("{what}; the node is {item:?}"));
+}
+
+fn error_of(action: &Action, path: &str, seen: &Seen<'_>) -> i32 {
+    let Some(item) = seen.state.get(path) else { return NO_NODE };
+    let wanted = if matches!(action, Action::GetAcl { .. }) { READ | ADMIN } else { READ };
+    if !allows(&item.acl, wanted, seen.users) {
+        return NO_AUTH;
+    }
+    let is_large = matches!(action, Action::Children { .. })
+        && list_bytes(&children(seen.state, path)) > seen.bounds.reply_bytes;
+    if is_large { MARSHALLING_ERROR } else { 0 }
+}
+
+fn check_node(
+    action: &Action,
+    path: &str,
+    item: &Item,
+    reader: &mut Reader<'_>,
+    seen: &Seen<'_>,
+) -> Result<(), String> {
     let mut with_stat = true;
     match action {
         Action::Get { .. } => {
             let data = reader.buffer().map_err(|error| error.to_string())?;
             if data != Some(&item.data) {
-                return wrong("other data");
+                return Err("other data".into());
             }
         }
         Action::Children { with_stat: asked, .. } => {
             with_stat = *asked;
-            let names = reader.strings("children").map_err(|error| error.to_string())?;
-            let mut names: Vec<String> =
-                names.unwrap_or_default().into_iter().map(|name| name.into_owned()).collect();
-            names.sort_unstable();
-            let below = format!("{path}/");
-            let is_child = |other: &&String| other.starts_with(&below) && !other[below.len()..].contains('/');
-            let due: Vec<String> =
-                state.keys().filter(is_child).map(|path| path[below.len()..].to_string()).collect();
-            if names != due {
-                return wrong(&format!("children {names:?} instead of {due:?}"));
+            check_names(children(seen.state, path), 0, reader, seen)?;
+        }
+        Action::GetAcl { .. } => {
+            let due = on_wire(&item.acl, allows(&item.acl, ADMIN, seen.users));
+            let got = decode_acls(reader).map_err(|error| error.to_string())?;
+            if got != due {
+                return Err(format!("{got:?} instead of {due:?}"));
             }
         }
         _ => {}
@@ -378,38 +534,104 @@ fn check_read(action: &Action, err: i32, reader: &mut Reader<'_>, state: &Nodes)
     if with_stat {
         let got = Stat::decode(reader).map_err(|error| error.to_string())?;
         if without_times(got) != stat(item) {
-            return wrong(&format!("{got:?}"));
+            return Err(format!("{got:?}"));
         }
     }
     Ok(())
 }
 
-/// Everything happens below one node, so that clients meet.
-pub const BASE: &str = "/s";
-
-fn random_path(prng: &mut Prng) -> String {
-    let name = |prng: &mut Prng| (b'a' + prng.below(4) as u8) as char;
-    match prng.below(10) {
-        0 => BASE.to_string(),
-        1..6 => format!("{BASE}/{}", name(prng)),
-        _ => format!("{BASE}/{}/{}", name(prng), name(prng)),
+/// A list of names, in any order, or the error of one that is too long.
+fn check_names(
+    mut due: Vec<String>,
+    err: i32,
+    reader: &mut Reader<'_>,
+    seen: &Seen<'_>,
+) -> Result<(), String> {
+    if list_bytes(&due) > seen.bounds.reply_bytes {
+        return if err == MARSHALLING_ERROR { Ok(()) } else { Err("the reply is too long".into()) };
     }
+    if err != 0 {
+        return Err("it cannot fail".into());
+    }
+    let names = reader.strings("names").map_err(|error| error.to_string())?;
+    let mut names: Vec<String> =
+        names.unwrap_or_default().into_iter().map(|name| name.into_owned()).collect();
+    names.sort_unstable();
+    due.sort_unstable();
+    if names == due { Ok(()) } else { Err(format!("{names:?} instead of {due:?}")) }
 }
 
-fn random_write(prng: &mut Prng, in_multi: bool) -> Action {
-    let path = random_path(prng);
-    let version = if prng.chance(70) { -1 } else { prng.below(4) as i32 };
-    let bytes_max = if prng.chance(3) { 9000 } else { 60 };
-    let data = vec![b'v'; prng.below(bytes_max) as usize];
-    match prng.below(10) {
-        0..4 => {
-            let flags = [0, 0, 0, 1, 1, 2, 3, CONTAINER, TTL][prng.below(9) as usize];
-            Action::Create { path, data, flags, with_stat: prng.chance(30) }
-        }
-        4..6 => Action::Delete { path, version },
-        6 if in_multi => Action::Check { path, version },
-        _ => Action::Set { path, data, version },
+fn check_multi_read(
+    reads: &[Action],
+    err: i32,
+    reader: &mut Reader<'_>,
+    seen: &Seen<'_>,
+) -> Result<(), String> {
+    let mut bytes = 0;
+    for read in reads {
+        let (Action::Get { path, .. } | Action::Children { path, .. }) = read else {
+            unreachable!("{read:?} is not in a multiRead")
+        };
+        bytes += RESULT_HEADER_BYTES
+            + match (error_of(read, path, seen), read, seen.state.get(path)) {
+                (0, Action::Get { .. }, Some(item)) => 4 + item.data.len() + STAT_BYTES,
+                (0, Action::Children { .. }, _) => list_bytes(&children(seen.state, path)),
+                (MARSHALLING_ERROR, ..) => seen.bounds.reply_bytes + 1,
+                _ => 4,
+            };
     }
+    if bytes + RESULT_HEADER_BYTES > seen.bounds.reply_bytes {
+        return if err == MARSHALLING_ERROR { Ok(()) } else { Err(format!("{bytes} bytes are too many")) };
+    }
+    if err != 0 {
+        return Err("it cannot fail".into());
+    }
+    for read in reads {
+        let header = MultiHeader::decode(reader).map_err(|error| error.to_string())?;
+        let (Action::Get { path, .. } | Action::Children { path, .. }) = read else { continue };
+        let due = error_of(read, path, seen);
+        if due != 0 {
+            let code = reader.int().map_err(|error| error.to_string())?;
+            if header.op != Op::Error as i32 || code != due {
+                return Err(format!("{read:?} gave {code}, due is {due}"));
+            }
+            continue;
+        }
+        if header.op != read.op() as i32 {
+            return Err(format!("{read:?} gave {header:?}"));
+        }
+        check_node(read, path, &seen.state[path], reader, seen)
+            .map_err(|what| format!("{read:?}: {what}"))?;
+    }
+    let end = MultiHeader::decode(reader).map_err(|error| error.to_string())?;
+    if end.done { Ok(()) } else { Err("more results than reads".into()) }
+}
+
+/// Of each result in a multiRead, and of the end behind them.
+const RESULT_HEADER_BYTES: usize = 9;
+const STAT_BYTES: usize = 68;
+
+fn decode_acls(reader: &mut Reader<'_>) -> Result<Vec<Acl>, crate::wire::DecodeError> {
+    (0..reader.int()?)
+        .map(|_| {
+            Ok(Acl {
+                perms: reader.int()?,
+                scheme: reader.string("scheme")?.into_owned(),
+                id: reader.string("id")?.into_owned(),
+            })
+        })
+        .collect()
+}
+
+fn children(state: &Nodes, path: &str) -> Vec<String> {
+    let below = format!("{path}/");
+    let is_child = |other: &&String| other.starts_with(&below) && !other[below.len()..].contains('/');
+    state.keys().filter(is_child).map(|path| path[below.len()..].to_string()).collect()
+}
+
+/// A list of names as it is on the wire.
+fn list_bytes(names: &[String]) -> usize {
+    4 + names.iter().map(|name| 4 + name.len()).sum::<usize>()
 }
 
 /// What `Kind` a stored owner must have, for comparing trees.

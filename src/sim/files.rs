@@ -98,6 +98,9 @@ impl World {
 
     /// The oldest work of a lane ends, or cannot be done.
     pub fn finish_work(&mut self, lane: Lane, is_full: bool) -> Result<(), String> {
+        // A snapshot needs less room than a segment; sometimes there is not even that.
+        let is_too_full = lane == Lane::Segments || self.prng.chance(30);
+        let is_full = is_full || self.now.mono_ms < self.full_until_ms && is_too_full;
         let World { process, disk, prng, settings, may_refuse, .. } = self;
         let Some(process) = process else { return Ok(()) };
         let Some(work) = process.files.lane(lane).pop_front() else { return Ok(()) };

@@ -8,6 +8,11 @@
 //! sessions end after their timeout and not before, and their nodes with them; after all, the trees of all shards and
 //! of the disk are the model's. A flipped byte in the log is refused, never silently lost.
 //!
+//! Worlds differ in what clients do and in what is scarce: some clients do not read, some values are as large as requests
+//! may be, or look like the log's own frames; nodes have lists of who may do what, and quotas; bounds are small, disks
+//! full for a while, shards without time. After every step nothing is held above its bound (`bounds`), and the state
+//! machines assert their invariants (`check`).
+//!
 //! Does it find anything? Broken on purpose, the core showed it within so many seeds:
 //!
 //! | Broken | Seeds |
@@ -26,20 +31,25 @@
 //! Not shown in 300 seeds: a resumed session let in ahead of its shard's tree, because the order of the mailbox already
 //! forbids that; frames taken in spite of a wrong checksum, for which `log/tests.rs` has seeds of its own.
 
+mod access;
 mod actions;
+mod bounds;
 mod client;
 mod disk;
 mod files;
 mod model;
 mod process;
+mod quotas;
 mod slow_disk;
 mod start;
 mod trace;
 mod watcher;
+mod wishes;
 mod words;
 mod world;
 
 use crate::ids::{SegmentId, Zxid};
+use crate::limits::{LOG_BLOCK as BLOCK, LOG_WRITES_IN_FLIGHT_MAX};
 use crate::member::MemberInput;
 use crate::scribe::Lane;
 use process::Settings;
@@ -83,10 +93,14 @@ fn run_with(seed: u64, is_loud: bool, change: impl FnOnce(&mut Settings)) -> Out
 }
 
 fn live(world: &mut World) -> Result<(), String> {
-    let steps = 2000 + world.prng.below(4000);
-    for _ in 0..steps {
+    let steps = 4000 + world.prng.below(12_000);
+    for count in 0..steps {
         step(world)?;
+        world.check_step(count)?;
     }
+    world.clients.iter_mut().for_each(|client| client.deaf_until_ms = 0);
+    world.full_until_ms = 0;
+    world.sleeping = None;
     come_to_rest(world)?;
     check_end(world)
 }
@@ -135,6 +149,7 @@ fn step(world: &mut World) -> Result<(), String> {
                 return world.pass(ms);
             }
             // Nothing stays on its way for that long: who was heard from is reported within a quarter of a tick.
+            world.sleeping = None;
             world.pass(TOUCH_MS)?;
             for shard in 0..shards as usize {
                 world.flush_shard(shard);
@@ -147,6 +162,8 @@ fn step(world: &mut World) -> Result<(), String> {
     }
 }
 
+/// A shard that gets no time tells nobody meanwhile who was heard from; see `world::MESSAGES_MS`.
+const SLEEP_MS_MAX: u64 = 100;
 /// A quarter of the tick.
 const TOUCH_MS: u64 = 25;
 
@@ -158,7 +175,13 @@ fn with_conn(
     world: &mut World,
     run: impl FnOnce(&mut World, usize) -> Result<(), String>,
 ) -> Result<(), String> {
-    // Old ones are mostly closed.
+    let client = world.prng.below(world.clients.len() as u64) as usize;
+    if let Some(conn) = world.clients[client].conn
+        && world.prng.chance(80)
+    {
+        return run(world, conn);
+    }
+    // Those that their clients have given up; old ones are mostly closed.
     let count = world.conns.len().min(12) as u64;
     if count == 0 {
         return Ok(());
@@ -176,8 +199,9 @@ fn act(world: &mut World) -> Result<(), String> {
     }
     match client.conn {
         None => connect(world, index),
-        Some(_) if client.is_ready() && client.waits_for() < 10 => {
-            world.ask(index, None);
+        Some(_) if client.is_ready() && client.waits_for() < 30 => {
+            let burst = if world.prng.chance(10) { 12 } else { 1 };
+            (0..1 + world.prng.below(burst)).for_each(|_| world.ask(index, None));
             Ok(())
         }
         Some(_) => Ok(()),
@@ -208,8 +232,28 @@ fn connect(world: &mut World, client: usize) -> Result<(), String> {
 /// Something goes wrong.
 fn fault(world: &mut World) -> Result<(), String> {
     let client = world.prng.below(world.clients.len() as u64) as usize;
-    match world.prng.below(11) {
+    match world.prng.below(19) {
+        16..19 => {
+            let shards = world.process.as_ref().map_or(0, |process| process.seats.len()) as u64;
+            let shard = world.prng.below(shards) as usize;
+            let until_ms = world.now.mono_ms + world.prng.below(SLEEP_MS_MAX);
+            world.sleeping = Some((shard, until_ms));
+            world.trace.line(format_args!("shard {shard} gets no time until {until_ms}"));
+            Ok(())
+        }
+        14..16 => {
+            let full_ms = world.prng.below(3 * world.settings.session_ms);
+            world.full_until_ms = world.now.mono_ms + full_ms;
+            world.trace.line(format_args!("the disk is full for {full_ms} ms"));
+            Ok(())
+        }
         10 => world.pause(),
+        11..14 => {
+            let deaf_ms = some_time(world);
+            world.clients[client].deaf_until_ms = world.now.mono_ms + deaf_ms;
+            world.trace.line(format_args!("client {client} does not read for {deaf_ms} ms"));
+            Ok(())
+        }
         0..2 => world.crash("the power is gone"),
         2 if world.prng.chance(30) => {
             let is_writing = world.process.as_ref().is_some_and(|process| !process.writes.is_empty());
@@ -224,11 +268,17 @@ fn fault(world: &mut World) -> Result<(), String> {
             Ok(())
         }
         _ => {
-            let silence_ms = world.prng.below(2 * world.settings.session_ms);
+            let silence_ms = some_time(world);
             world.clients[client].silent_until_ms = world.now.mono_ms + silence_ms;
             Ok(())
         }
     }
+}
+
+/// Mostly short, or little would happen; sometimes longer than a session may be silent.
+fn some_time(world: &mut World) -> u64 {
+    let most_ms = if world.prng.chance(30) { 2 * world.settings.session_ms } else { 100 };
+    world.prng.below(most_ms)
 }
 
 const ROUNDS_MAX: usize = 3000;
@@ -308,22 +358,18 @@ fn check_end(world: &mut World) -> Result<(), String> {
     damage(world, &covered)
 }
 
-/// Blocks that follow the damage: at least as many frames as may be in flight at once, so that one of them says that
-/// what is damaged was durable.
-const BLOCKS_BEHIND: usize = 24;
-const BLOCK: usize = 4096;
-
 /// Flips a byte of the log with enough behind it: the start is refused, unless the byte says nothing or a snapshot
 /// covers it. It is never taken for a torn tail.
 fn damage(world: &mut World, covered: &[SegmentId]) -> Result<(), String> {
-    let used = |file: &Vec<u8>| file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last / BLOCK + 1);
     let mut disk = world.disk.clone();
-    let (mut behind, mut places) = (0, Vec::new());
-    for (segment, file) in disk.segments.iter().rev() {
-        let blocks = used(file);
-        let safe = (blocks + behind).saturating_sub(BLOCKS_BEHIND).min(blocks);
-        places.extend((0..safe).map(|block| (*segment, block * BLOCK)));
-        behind += blocks;
+    // Behind it are so many frames that one of them was begun when it was durable.
+    let safe = world.frames.len().saturating_sub(LOG_WRITES_IN_FLIGHT_MAX + 2);
+    let mut places = Vec::new();
+    for frame in world.frames[..safe].iter().filter(|frame| disk.segments.contains_key(&frame.segment)) {
+        // The segment's own header comes before its first frame.
+        let start = if frame.offset == BLOCK as u64 { 0 } else { frame.offset as usize };
+        let end = frame.offset as usize + frame.bytes;
+        places.extend((start..end).step_by(BLOCK).map(|start| (frame.segment, start)));
     }
     if places.is_empty() {
         return Ok(());

@@ -1,19 +1,24 @@
 //! The process: the production state machines and what lies between them. Drives them as the real driver does: a batch
 //! is there for every shard at one instant, and a shard takes what is there before it looks at bytes.
 
+use super::bounds::Bounds;
+use super::client;
 use super::disk::Write;
 use super::files::Files;
 use super::slow_disk::SlowDisk;
+use super::wishes::Wishes;
 use super::words::Words;
-use super::world::World;
+use super::world::{Frame, World};
 use crate::ids::{ConnId, Origin, SessionId, ShardId};
-use crate::limits::WORDS_AT_ONCE;
+use crate::limits::{
+    LOG_SPARES_MAX, LOG_WRITES_IN_FLIGHT_MAX, OUTSTANDING_BYTES_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX,
+};
 use crate::log::LogOutput;
 use crate::member::{Member, MemberInput, MemberOutput, MemberSettings, RecoveredState};
 use crate::mesh::{Common, ToMember, ToShard, Word};
 use crate::prng::Prng;
 use crate::scribe::{Found, Scribe, ScribeInput, ScribeSettings};
-use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings};
+use crate::shard::{Shard, ShardInput, ShardOutput, ShardSettings, watches};
 use crate::tree::image::{Compression, ImageOptions};
 use crate::tree::{OwnerRules, StoreSettings};
 use std::collections::{BTreeMap, VecDeque};
@@ -37,7 +42,15 @@ pub struct Settings {
     /// Images are written in pieces of so many bytes.
     chunk_bytes: usize,
     sync_warning_ms: u64,
+    pub enforces_quotas: bool,
+    pub wishes: Wishes,
+    pub bounds: Bounds,
+    /// Of a socket, so that what is sent waits for clients that do not read.
+    socket_bytes: usize,
 }
+
+/// What one read of a socket brings at most, as in the backends.
+pub const RECEIVE_BYTES: usize = 16 << 10;
 
 const BLOCK: u64 = 4096;
 const RULES: OwnerRules = OwnerRules { extended_types: true, emulate_353: false };
@@ -45,10 +58,16 @@ const RULES: OwnerRules = OwnerRules { extended_types: true, emulate_353: false 
 impl Settings {
     /// Anything that is allowed.
     pub fn draw(prng: &mut Prng, seed: u64) -> Settings {
+        let bounds = Bounds::draw(prng);
+        // Three times a request's bytes and as much again for the reserve must find room in a segment.
+        let segment_bytes = match prng.below(3) {
+            0 if bounds.frame_bytes > 40 << 10 => (5 * bounds.frame_bytes as u64).next_multiple_of(BLOCK),
+            _ => BLOCK * (24 + prng.below(60)),
+        };
         Settings {
             seed,
             shards: 1 + prng.below(4) as u16,
-            segment_bytes: BLOCK * (24 + prng.below(60)),
+            segment_bytes,
             snapshot_txns: [10, 40, 150, 100_000][prng.below(4) as usize],
             snapshots_kept: [None, Some(1), Some(3)][prng.below(3) as usize],
             session_ms: 400 + prng.below(3000),
@@ -59,12 +78,31 @@ impl Settings {
             loses_snapshots: prng.chance(50),
             chunk_bytes: [1, 100, 1000, 1 << 18][prng.below(4) as usize],
             sync_warning_ms: [0, 20, 300, 1000][prng.below(4) as usize],
+            enforces_quotas: prng.chance(70),
+            wishes: Wishes::draw_world(prng, bounds.value_bytes()),
+            bounds,
+            socket_bytes: [1 << 10, 64 << 10, 4 << 20][prng.below(3) as usize],
+        }
+    }
+
+    /// What clients must know of bounds.
+    pub fn client_bounds(&self) -> client::Bounds {
+        client::Bounds {
+            reply_bytes: self.bounds.reply_bytes,
+            conn_watch_bytes: self.bounds.conn_watch_bytes,
+            is_watch_room_shared: true,
+            sure_bytes: (self.segment_bytes as usize * 7 / 8).saturating_sub(24 << 10) / 3,
         }
     }
 
     /// Of the member's data.
     pub fn store(&self) -> StoreSettings {
-        StoreSettings { hash_seed: self.seed, rules: RULES, digest_enabled: true, enforce_quota: false }
+        StoreSettings {
+            hash_seed: self.seed,
+            rules: RULES,
+            digest_enabled: true,
+            enforce_quota: self.enforces_quotas,
+        }
     }
 
     fn member(&self) -> MemberSettings {
@@ -80,6 +118,9 @@ impl Settings {
             container_check_ms: 300,
             words_max: self.words_max,
             sync_warning_ms: self.sync_warning_ms,
+            enforce_quota: self.enforces_quotas,
+            outstanding_txns_max: self.bounds.outstanding_txns,
+            outstanding_bytes_max: self.bounds.outstanding_bytes,
             ..MemberSettings::default()
         }
     }
@@ -101,6 +142,15 @@ impl Settings {
             outstanding_max: self.outstanding_max,
             // Lists of a few children already take several turns.
             listing_entries_at_once: 1 + self.seed as usize % 5,
+            frame_bytes_max: self.bounds.frame_bytes,
+            input_bytes_max: self.bounds.input_bytes,
+            reply_bytes_max: self.bounds.reply_bytes,
+            output_bytes_max: self.bounds.output_bytes,
+            watch_bounds: watches::Bounds {
+                conn_bytes_max: self.bounds.conn_watch_bytes,
+                bytes_max: self.bounds.watch_bytes,
+            },
+            conn_bounds: self.bounds.conn(),
             ..ShardSettings::default()
         }
     }
@@ -162,6 +212,21 @@ impl Process {
             by_origin: BTreeMap::new(),
             is_stopped: false,
         }
+    }
+
+    /// What is on its way to the disk and to the shards is bounded.
+    pub fn check_queues(&self) -> Result<(), String> {
+        let largest = 2 * OUTSTANDING_BYTES_MAX;
+        for (what, count, most) in [
+            ("writes of the log in flight", self.writes.len(), LOG_WRITES_IN_FLIGHT_MAX),
+            ("spare segments", self.scribe.spares().count(), LOG_SPARES_MAX),
+            ("bytes of words", self.words.bytes(), WORDS_BYTES_MAX + largest),
+        ] {
+            if count > most {
+                return Err(format!("{count} {what}, {most} at most"));
+            }
+        }
+        Ok(())
     }
 
     /// Nothing is on its way inside.
@@ -236,6 +301,8 @@ impl World {
                 }
                 MemberOutput::Log(LogOutput::Write { segment, offset, buffer, token }) => {
                     process.slow_disk.begin(self.now, token);
+                    let bytes = buffer.len();
+                    self.frames.push(Frame { segment, offset, bytes, token, is_durable: false });
                     process.writes.push(Write { segment, offset, buffer, token });
                 }
                 MemberOutput::Log(LogOutput::Prepare { segment, bytes }) => {
@@ -258,6 +325,8 @@ impl World {
                 MemberOutput::Stopped => process.is_stopped = true,
                 MemberOutput::Fatal { what } => {
                     self.trace.line(format_args!("fatal: {what}"));
+                    // Whoever starts it again has made room before.
+                    self.full_until_ms = 0;
                     return self.crash("the member gave up");
                 }
             }
@@ -305,6 +374,9 @@ impl World {
 
     /// A shard takes words of the member, whatever is left of them.
     pub fn hear(&mut self, shard: usize, at_most: u64) {
+        if self.is_asleep(shard) {
+            return;
+        }
         if at_most == u64::MAX || self.prng.chance(10) {
             self.process().words.publish_to(shard);
         }
@@ -325,6 +397,9 @@ impl World {
 
     /// A shard ends its turn.
     pub fn flush_shard(&mut self, shard: usize) {
+        if self.is_asleep(shard) {
+            return;
+        }
         let now = self.now;
         let mut out = Vec::new();
         let seat = &mut self.process().seats[shard].shard;
@@ -373,19 +448,31 @@ impl World {
 
     /// The server takes in bytes of a client, or its end.
     pub fn deliver_to_server(&mut self, index: usize, at_most: usize) {
-        let now = self.now;
         let conn = &mut self.conns[index];
         let Some(origin) = conn.origin else { return };
+        if self.is_asleep(origin.shard.0 as usize) {
+            return;
+        }
+        let conn = &mut self.conns[index];
         if conn.to_server.is_empty() || conn.closed_by_client {
             if conn.closed_by_client {
                 self.end_of_client(index, origin);
             }
             return;
         }
-        if !conn.is_read {
-            return;
+        let mut left = at_most;
+        while left > 0 && self.receive_some(index, origin, &mut left) {}
+    }
+
+    /// One read of a socket; false if there is nothing more to read.
+    fn receive_some(&mut self, index: usize, origin: Origin, left: &mut usize) -> bool {
+        let now = self.now;
+        let conn = &mut self.conns[index];
+        if !conn.is_read || conn.origin != Some(origin) || conn.to_server.is_empty() {
+            return false;
         }
-        let count = at_most.min(conn.to_server.len());
+        let count = conn.to_server.len().min(*left).min(RECEIVE_BYTES);
+        *left -= count;
         let bytes: Vec<u8> = conn.to_server.drain(..count).collect();
         let client = &self.clients[conn.client];
         if let Some(session) =
@@ -394,6 +481,7 @@ impl World {
             self.heard.entry(session.id).or_default().push(now.mono_ms);
         }
         self.with_shard(origin.shard.0 as usize, ShardInput::Received { conn: origin.conn, bytes: &bytes });
+        true
     }
 
     fn end_of_client(&mut self, index: usize, origin: Origin) {
@@ -410,8 +498,14 @@ impl World {
         self.with_shard(shard, ShardInput::Closed { conn: origin.conn });
     }
 
-    /// The send in flight arrives.
+    /// The send in flight has gone into the socket, if that has room.
     pub fn finish_send(&mut self, index: usize) {
+        let socket_bytes = self.settings.socket_bytes;
+        let conn = &self.conns[index];
+        let is_asleep = conn.origin.is_some_and(|origin| self.is_asleep(origin.shard.0 as usize));
+        if is_asleep || conn.to_client.len() >= socket_bytes {
+            return;
+        }
         let conn = &mut self.conns[index];
         let (Some(origin), Some(buffer)) = (conn.origin, conn.sending.take()) else { return };
         conn.to_client.extend(buffer.iter());
@@ -431,6 +525,8 @@ impl World {
         let write = process.writes.swap_remove(prng.below(process.writes.len() as u64) as usize);
         disk.complete(&write);
         process.slow_disk.end(self.now, write.token);
+        let written = |frame: &&mut Frame| frame.token == write.token && !frame.is_durable;
+        self.frames.iter_mut().rev().find(written).expect("it was begun").is_durable = true;
         self.with_member(MemberInput::LogWritten { token: write.token, buffer: write.buffer })
     }
 
@@ -507,7 +603,7 @@ impl World {
         let Some(process) = &self.process else { return Ok(()) };
         process.slow_disk.check(self.now, process.member.slow_log_writes())?;
         for shard in 0..self.process().seats.len() {
-            if is_due(self.process().seats[shard].shard.next_timeout()) {
+            if !self.is_asleep(shard) && is_due(self.process().seats[shard].shard.next_timeout()) {
                 self.with_shard(shard, ShardInput::Tick);
             }
         }

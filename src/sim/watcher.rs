@@ -1,10 +1,12 @@
 //! The events one connection must see: its watches, and the changes of the model since each was set. Events come in
 //! the order of the changes, each once per connection, and before any reply that reflects the change.
 
+use super::access::{READ, allows};
 use super::actions::{Action, Lists};
 use super::model::{Change, Did, Model, Nodes};
 use crate::wire::codes::EventType;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 const DATA: u8 = 1;
 const CHILD: u8 = 2;
@@ -19,6 +21,16 @@ pub struct Event {
     pub path: String,
 }
 
+/// Whether an event comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Certainly,
+    Perhaps,
+}
+
+/// What the watches of one connection may take on the server, each its path and so much.
+const WATCH_BYTES: usize = 160;
+
 /// One connection's watches and what they must bring.
 #[derive(Default)]
 pub struct Watcher {
@@ -28,7 +40,11 @@ pub struct Watcher {
     /// Changes up to this zxid are turned into `due`.
     cursor: i64,
     next_change: usize,
-    due: VecDeque<Event>,
+    /// With what becomes of each: an event may only come where the connection proved enough meanwhile.
+    due: VecDeque<(Event, Due)>,
+    /// What the connection has proved: at `cursor`, and by now.
+    users_before: Rc<Vec<usize>>,
+    users: Rc<Vec<usize>>,
     /// Events of a setWatches whose reply is still to come.
     special: Vec<Event>,
     pub received: u64,
@@ -64,17 +80,40 @@ impl Watcher {
             return Err(format!("{event:?} of a transaction that is not committed"));
         }
         self.advance(model, event.zxid);
-        match self.due.pop_front() {
-            Some(due) if due == event => Ok(()),
-            due => Err(format!("{event:?} came where {due:?} is due")),
+        while let Some((due, whether)) = self.due.pop_front() {
+            if due == event {
+                return Ok(());
+            }
+            if whether == Due::Certainly {
+                return Err(format!("{event:?} came where {due:?} is due"));
+            }
         }
+        Err(format!("{event:?} came where nothing is due"))
+    }
+
+    /// The connection has proved something: what follows is judged by it.
+    pub fn prove(&mut self, users: &Rc<Vec<usize>>) {
+        self.users = Rc::clone(users);
+    }
+
+    /// What the server counts for these watches, and for one more.
+    pub fn bytes_with(&self, path: &str) -> usize {
+        let one = |path: &str| WATCH_BYTES + path.len();
+        let more = if self.watches.contains_key(path) { 0 } else { one(path) };
+        self.watches.keys().map(|path| one(path)).sum::<usize>() + more
+    }
+
+    /// Whether the path is watched at all.
+    pub fn watches(&self, path: &str) -> bool {
+        self.watches.contains_key(path)
     }
 
     /// A reply that reflects `zxid` has arrived: whatever is due up to there must have come before.
     pub fn on_reply(&mut self, model: &Model, zxid: i64) -> Result<(), String> {
         self.advance(model, zxid);
+        self.due.retain(|(_, whether)| *whether == Due::Certainly);
         match self.due.front() {
-            Some(due) => Err(format!("a reply at {zxid:#x} came before {due:?}")),
+            Some((due, _)) => Err(format!("a reply at {zxid:#x} came before {due:?}")),
             None => Ok(()),
         }
     }
@@ -95,6 +134,10 @@ impl Watcher {
                 add(path, if *recursive { RECURSIVE } else { PERSISTENT })
             }
             Action::SetWatches(lists) => return self.set_again(lists, state),
+            Action::RemoveWatches { path } if found => {
+                self.watches.remove(path);
+                self.missing.remove(path);
+            }
             _ => {}
         }
         Ok(())
@@ -143,6 +186,7 @@ impl Watcher {
 
     fn advance(&mut self, model: &Model, zxid: i64) {
         if zxid <= self.cursor {
+            self.users_before = Rc::clone(&self.users);
             return;
         }
         self.cursor = zxid;
@@ -153,10 +197,11 @@ impl Watcher {
             self.next_change += 1;
             self.fire(change);
         }
+        self.users_before = Rc::clone(&self.users);
     }
 
     fn fire(&mut self, change: &Change) {
-        let Change { zxid, did, path } = change;
+        let Change { zxid, did, path, acl } = change;
         let own = self.watches.get(path).copied().unwrap_or(0);
         let (told, spent, kind) = match did {
             Did::Create => (own & (DATA | PERSISTENT | RECURSIVE), DATA, EventType::NodeCreated),
@@ -172,8 +217,13 @@ impl Watcher {
         if spent & DATA != 0 {
             self.missing.remove(path);
         }
+        let whether = match (allows(acl, READ, &self.users_before), allows(acl, READ, &self.users)) {
+            (true, _) => Due::Certainly,
+            (false, true) => Due::Perhaps,
+            (false, false) => return,
+        };
         if told != 0 || from_above {
-            self.due.push_back(Event { zxid: *zxid, kind: kind as i32, path: path.clone() });
+            self.due.push_back((Event { zxid: *zxid, kind: kind as i32, path: path.clone() }, whether));
         }
     }
 

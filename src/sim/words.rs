@@ -68,6 +68,11 @@ impl Words {
         Lag { words: self.words.len(), bytes: self.words.iter().map(Word::bytes).sum() }
     }
 
+    /// Of all words that some shard has not taken.
+    pub fn bytes(&self) -> usize {
+        self.words.iter().map(Word::bytes).sum()
+    }
+
     /// What is torn arrives at last.
     pub fn publish_to(&mut self, shard: usize) {
         if self.is_torn {

@@ -1,15 +1,18 @@
 //! The world of one seed: the member and the shards of a process, mailboxes, sockets, a disk and clients. Which of the
 //! things that can happen happens next, and everything about it, is drawn from the seed.
 
+use super::access;
 use super::actions::Action;
 use super::client::{
-    BASE, Client, Facts, Results, SESSION_EXPIRED, SESSION_MOVED, UNKNOWN_SESSION, owner_matches,
+    Client, Facts, Results, SESSION_EXPIRED, SESSION_MOVED, Sent, UNKNOWN_SESSION, owner_matches,
 };
 use super::disk::Disk;
 use super::model::{Expected, Model};
 use super::process::{Process, Settings};
+use super::quotas;
 use super::trace::Trace;
-use crate::ids::{Now, Origin, SessionId};
+use super::wishes::BASE;
+use crate::ids::{Now, Origin, SegmentId, SessionId};
 use crate::member::SnapshotFile;
 use crate::mesh::{Batch, Committed, SessionChange};
 use crate::prng::Prng;
@@ -44,7 +47,7 @@ pub struct World {
     pub clients: Vec<Client>,
     pub model: Model,
     pub results: Results,
-    pub sent: BTreeMap<(SessionId, i32), Action>,
+    pub sent: BTreeMap<(SessionId, i32), Sent>,
     /// When something of each session arrived.
     pub heard: BTreeMap<SessionId, Vec<u64>>,
     pub acknowledged: i64,
@@ -53,6 +56,21 @@ pub struct World {
     pub crashes: u64,
     /// Snapshots that cannot be read.
     pub bad_snapshots: BTreeSet<SnapshotFile>,
+    /// A shard whose core gets no time before then.
+    pub sleeping: Option<(usize, u64)>,
+    /// No segment can be prepared before.
+    pub full_until_ms: u64,
+    /// Writes of the log, in order; those that are not durable at a crash never were.
+    pub frames: Vec<Frame>,
+}
+
+/// A write of the log.
+pub struct Frame {
+    pub segment: SegmentId,
+    pub offset: u64,
+    pub bytes: usize,
+    pub token: u64,
+    pub is_durable: bool,
 }
 
 /// How long a shard's word that a session was heard from may be on its way here; far less in production.
@@ -73,7 +91,7 @@ impl World {
             process: None,
             conns: Vec::new(),
             clients,
-            model: Model::new(),
+            model: Model::new(settings.enforces_quotas),
             results: Results::new(),
             sent: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -82,6 +100,9 @@ impl World {
             settings,
             crashes: 0,
             bad_snapshots: BTreeSet::new(),
+            sleeping: None,
+            full_until_ms: 0,
+            frames: Vec::new(),
         };
         world.trace.line(format_args!("seed {seed}: {:?}", world.settings));
         world.start()?;
@@ -102,7 +123,7 @@ impl World {
                 _ = self.model.sessions.insert(header.session, *timeout_ms)
             }
             (Txn::CloseSession { .. }, _) => self.model.close(header.session),
-            (_, Some(action)) => self.execute((header.session, header.cxid), &action, err)?,
+            (_, Some(sent)) => self.execute((header.session, header.cxid), &sent, err)?,
             (Txn::Delete { path, .. }, None) => self.model.collect(path)?,
             (txn, None) => return Err(format!("nobody asked for {header:?} {txn:?}")),
         }
@@ -112,7 +133,8 @@ impl World {
     }
 
     /// A write of a client takes effect in the model; the server's verdict must be the same.
-    fn execute(&mut self, key: (SessionId, i32), action: &Action, err: i32) -> Result<(), String> {
+    fn execute(&mut self, key: (SessionId, i32), sent: &Sent, err: i32) -> Result<(), String> {
+        let Sent { action, users } = sent;
         let is_live = self.model.sessions.contains_key(&key.0);
         let expected = match err {
             // Its end may only be proposed yet, but then it has a lower zxid and the model knows.
@@ -120,7 +142,7 @@ impl World {
             SESSION_MOVED => Expected::Error(err),
             0 if !is_live && matches!(action, Action::Multi(_)) => Expected::Multi(Err((0, SESSION_EXPIRED))),
             _ if !is_live => return Err(format!("{action:?} of the ended session {} took effect", key.0)),
-            _ => self.model.execute(key.0, action),
+            _ => self.model.execute(key.0, users, action),
         };
         let due = match &expected {
             Expected::Error(error) => *error,
@@ -163,8 +185,8 @@ impl World {
         if let Some((origin, answer)) = answer {
             let session = *sessions.get(&(*origin, answer.xid)).ok_or("an answer to nobody")?;
             let key = (session, answer.xid);
-            let action = self.sent.get(&key).cloned().ok_or_else(|| format!("{key:?} was never sent"))?;
-            return self.execute(key, &action, answer.err);
+            let sent = self.sent.get(&key).cloned().ok_or_else(|| format!("{key:?} was never sent"))?;
+            return self.execute(key, &sent, answer.err);
         }
         match (session, &effects[..]) {
             (Some(SessionChange::Opened { session, timeout_ms, .. }), []) => {
@@ -186,7 +208,9 @@ impl World {
                 self.model.close(*session);
                 Ok(())
             }
-            (None, [Effect::Delete { node, .. }]) => self.model.collect(node.path()),
+            (None, [Effect::Delete { node, .. }, rest @ ..]) if rest.iter().all(is_usage) => {
+                self.model.collect(node.path())
+            }
             other => Err(format!("nobody asked for {other:?}")),
         }
     }
@@ -196,7 +220,8 @@ impl World {
         let mut count = 0;
         for (slot, node) in tree.nodes() {
             // Sequential nodes may stand beside the base.
-            if !node.path().starts_with(BASE) {
+            let is_quota = node.path().strip_prefix(quotas::ROOT).is_some_and(|below| !below.is_empty());
+            if !node.path().starts_with(BASE) && !is_quota {
                 continue;
             }
             count += 1;
@@ -204,13 +229,20 @@ impl World {
             let got = super::model::without_times(tree.stat(slot));
             let is_same = got == super::model::stat(item)
                 && node.data() == Some(&item.data)
+                && tree_acl(tree, node.acl()) == access::on_wire(&item.acl, true)
                 && owner_matches(item.kind, node.head().owner);
             if !is_same {
                 return Err(format!("{what} has {node:?} {got:?}, the model {item:?}"));
             }
         }
-        let due = self.model.nodes.len() - 1;
+        // Without the root and where quotas stand.
+        let due = self.model.nodes.len() - 3;
         if count == due { Ok(()) } else { Err(format!("{what} has {count} nodes, the model {due}")) }
+    }
+
+    /// The core of this shard gets no time.
+    pub fn is_asleep(&self, shard: usize) -> bool {
+        self.sleeping.is_some_and(|(sleeping, until_ms)| sleeping == shard && self.now.mono_ms < until_ms)
     }
 
     /// The process dies, and with it whatever was not durable.
@@ -218,7 +250,9 @@ impl World {
         self.trace.line(format_args!("crash: {why}"));
         self.crashes += 1;
         let Some(mut process) = self.process.take() else { return Ok(()) };
+        self.sleeping = None;
         self.leave_behind(&mut process.files);
+        self.frames.retain(|frame| frame.is_durable);
         let is_power_gone = self.prng.chance(50);
         self.disk.crash(process.writes, is_power_gone, &mut self.prng);
         if self.prng.chance(30) {
@@ -234,15 +268,20 @@ impl World {
     /// A client takes in what has arrived, or some of it.
     pub fn deliver_to_client(&mut self, index: usize, at_most: usize) -> Result<(), String> {
         let conn = &mut self.conns[index];
+        if self.clients[conn.client].deaf_until_ms > self.now.mono_ms {
+            return Ok(());
+        }
         let count = at_most.min(conn.to_client.len());
         let bytes: Vec<u8> = conn.to_client.drain(..count).collect();
         let is_over = conn.to_client.is_empty() && conn.closed_by_server;
+        let bounds = self.settings.client_bounds();
         let World { clients, model, results, sent, acknowledged, may_refuse, .. } = self;
         let client = &mut clients[self.conns[index].client];
         if client.conn != Some(index) {
             return Ok(());
         }
-        let mut facts = Facts { model, results, sent, acknowledged: *acknowledged, may_refuse: *may_refuse };
+        let mut facts =
+            Facts { model, results, sent, acknowledged: *acknowledged, may_refuse: *may_refuse, bounds };
         client.receive(&bytes, &mut facts)?;
         *acknowledged = (*acknowledged).max(client.seen);
         if is_over {
@@ -253,13 +292,24 @@ impl World {
 
     /// A client sends its next request.
     pub fn ask(&mut self, client: usize, action: Option<Action>) {
-        let World { clients, model, results, sent, acknowledged, may_refuse, prng, .. } = self;
+        let bounds = self.settings.client_bounds();
+        let World { clients, model, results, sent, acknowledged, may_refuse, prng, settings, .. } = self;
         let client = &mut clients[client];
         let Some(conn) = client.conn else { return };
-        let action = action.unwrap_or_else(|| client.choose(prng));
+        let action = action.unwrap_or_else(|| client.choose(prng, &settings.wishes));
         self.trace.line(format_args!("client {} asks {}", client.id, action.summary()));
-        let mut facts = Facts { model, results, sent, acknowledged: *acknowledged, may_refuse: *may_refuse };
+        let mut facts =
+            Facts { model, results, sent, acknowledged: *acknowledged, may_refuse: *may_refuse, bounds };
         let frame = client.ask(action, &mut facts);
         self.conns[conn].to_server.extend(frame);
     }
+}
+
+fn tree_acl(tree: &Tree, acl: crate::ids::AclId) -> Vec<crate::wire::Acl> {
+    if acl == crate::ids::AclId::OPEN { crate::wire::Acl::open() } else { tree.acl(acl).to_vec() }
+}
+
+/// The usage of a quota changes with the node that goes.
+fn is_usage(effect: &Effect) -> bool {
+    matches!(effect, Effect::Replace { node, .. } if node.path().starts_with(quotas::ROOT))
 }

@@ -506,6 +506,39 @@ impl<K: Keep> Tree<K> {
         index
     }
 
+    /// Every number is that of the nodes, every node is found and stands among its parent's children. Looks at all of them.
+    pub fn check(&self) {
+        let (mut bytes, mut ephemerals, mut nodes, mut children) = (0, 0, 0u32, 0);
+        let mut lists: HashMap<AclId, u32, FixedState> = HashMap::with_hasher(FixedState::default());
+        for (slot, node) in self.nodes() {
+            nodes += 1;
+            bytes += node.accounted_bytes() as u64;
+            let owned = matches!(self.rules.owner(node.owner()), Owner::Session(_));
+            ephemerals += u64::from(owned);
+            if node.acl() != AclId::OPEN {
+                *lists.entry(node.acl()).or_default() += 1;
+            }
+            let below = self.children(slot).inspect(|(_, child)| assert_eq!(child.parent(), node.path()));
+            let count = below.count();
+            assert_eq!(count, self.child_stat(slot).count, "children of {}", node.path());
+            children += count as u32;
+            if let (Some(owners), Owner::Session(session)) =
+                (&self.ephemerals, self.rules.owner(node.owner()))
+            {
+                assert!(
+                    owners[&session].iter().any(|owned| owned == slot),
+                    "{} is its session's",
+                    node.path()
+                );
+            }
+            assert!(self.ephemerals.is_none() || self.find_bytes(node.path_bytes()) == Some(slot));
+        }
+        assert_eq!((nodes, children), (self.slots.count(), nodes.saturating_sub(1)));
+        assert_eq!((self.data_bytes, self.ephemeral_count), (bytes, ephemerals));
+        assert_eq!(self.acls.len(), lists.len(), "the table holds what nodes refer to");
+        assert!(lists.iter().all(|(id, references)| self.acls[id].1 == *references));
+    }
+
     /// Takes a list out of the table that no node refers to (any more, or after all).
     pub fn drop_unused_acl(&mut self, id: AclId) {
         if self.acls.get(&id).is_some_and(|(_, references)| *references == 0) {

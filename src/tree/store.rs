@@ -544,7 +544,8 @@ impl Store {
         let (Some(limits), Some(used)) = (text(limits_path(limited)), text(stats_path(limited))) else {
             return Ok(());
         };
-        let exceeds = |hard: i64, used: i64, more: i64| hard > -1 && more > 0 && used + more > hard;
+        // Less is refused, too, as long as it is too much.
+        let exceeds = |hard: i64, used: i64, more: i64| hard > -1 && more != 0 && used + more > hard;
         if exceeds(limits.count_hard, used.count, count) || exceeds(limits.bytes_hard, used.bytes, bytes) {
             return Err(ErrorCode::QuotaExceeded);
         }
@@ -720,6 +721,14 @@ impl Store {
             Effect::AddAcl { .. } => self.tree.install(&effect),
         }
         effects.push(effect);
+    }
+
+    /// The digest is the sum of its shares, and nothing waits to be settled.
+    pub fn check(&self) {
+        let shares = self.tree.nodes().map(|(slot, _)| u64::from(self.shares[slot.0]));
+        let sum = || shares.fold(0u64, u64::wrapping_add);
+        assert!(!self.settings.digest_enabled || self.digest == sum(), "the digest is the sum of its shares");
+        assert!(self.usage.is_empty(), "usage is settled with its transaction");
     }
 
     fn index(&mut self, node: &Node) {

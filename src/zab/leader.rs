@@ -80,7 +80,7 @@ impl Leader {
         acked[self.voters.len() / 2]
     }
 
-    fn check(&self) {
+    pub fn check(&self) {
         assert!(self.committed <= self.proposed);
     }
 }

@@ -717,14 +717,14 @@ fn reconfig_needs_an_ensemble() {
 fn too_much_in_flight_stops_the_intake() {
     let mut world = World::new(MemberSettings::default());
     let session = world.connect(1);
-    for _ in 0..OUTSTANDING_TXNS_MAX {
+    for _ in 0..crate::limits::OUTSTANDING_TXNS_MAX {
         assert!(world.member.is_accepting());
         world.send(1, session, Op::Sync, sync("/"));
     }
     assert!(!world.member.is_accepting());
     world.settle();
     assert!(world.member.is_accepting());
-    assert_eq!(world.answers.len(), OUTSTANDING_TXNS_MAX);
+    assert_eq!(world.answers.len(), crate::limits::OUTSTANDING_TXNS_MAX);
 }
 
 #[test]
