@@ -1,7 +1,9 @@
 //! What the kernel knows about this process and machine.
 
 use super::sys::check;
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 
 /// Keeps this process on small pages. Transparent huge pages round everything the allocator touches up to 2 MiB: with
 /// 200,000 nodes a third more memory, for no gain in time: where the kernel must first find and clear them, they take
@@ -23,6 +25,75 @@ pub fn allowed_cpus() -> Vec<usize> {
     };
     // SAFETY: CPU_ISSET only reads the set, whose size bounds the index.
     (0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect()
+}
+
+/// How many CPUs' time the control groups of this process let it use, the tightest of its own and those above it.
+pub fn cpu_quota() -> Option<f64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mut tightest: Option<f64> = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let root = match controllers {
+            "" => "/sys/fs/cgroup".to_string(),
+            _ if controllers.split(',').any(|name| name == "cpu") => format!("/sys/fs/cgroup/{controllers}"),
+            _ => continue,
+        };
+        // Inside a container the path may be one of outside; its own group is then the root.
+        for group in Path::new(path).ancestors() {
+            let folder = format!("{root}{}", group.display());
+            let quota = quota_of(Path::new(&folder));
+            tightest = match (tightest, quota) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+        }
+    }
+    tightest
+}
+
+/// Of one group, version 2 or 1.
+fn quota_of(group: &Path) -> Option<f64> {
+    let read = |name: &str| std::fs::read_to_string(group.join(name)).ok();
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| *number > 0.0);
+    if let Some(text) = read("cpu.max") {
+        let (quota, period) = text.trim().split_once(' ')?;
+        return Some(number(quota)? / number(period)?);
+    }
+    Some(number(&read("cpu.cfs_quota_us")?)? / number(&read("cpu.cfs_period_us")?)?)
+}
+
+/// CPUs that serve interrupts of disks and network cards, ascending.
+pub fn interrupt_cpus() -> Vec<usize> {
+    let mut cpus = BTreeSet::new();
+    for (class, own) in [("/sys/class/net", "msi_irqs"), ("/sys/block", "device/msi_irqs")] {
+        for entry in std::fs::read_dir(class).into_iter().flatten().flatten() {
+            let device = entry.path().join("device");
+            let uevent = std::fs::read_to_string(device.join("uevent")).unwrap_or_default();
+            // A virtio device's interrupts are those of the device that carries it.
+            let folder = if uevent.contains("MODALIAS=virtio:") { "../msi_irqs" } else { own };
+            for interrupt in std::fs::read_dir(device.join(folder)).into_iter().flatten().flatten() {
+                let read = |name: &str| {
+                    let file = Path::new("/proc/irq").join(interrupt.file_name()).join(name);
+                    std::fs::read_to_string(file).ok().filter(|list| !list.trim().is_empty())
+                };
+                let list = read("effective_affinity_list").or_else(|| read("smp_affinity_list"));
+                cpus.extend(cpu_list(&list.unwrap_or_default()));
+            }
+        }
+    }
+    cpus.into_iter().collect()
+}
+
+/// The numbers of a list such as "0-3,8".
+fn cpu_list(text: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse::<usize>().ok()?..=last.trim().parse::<usize>().ok()?)
+    };
+    text.trim().split(',').filter_map(range).flatten().collect()
 }
 
 /// Binds the calling thread to one CPU.
@@ -94,4 +165,27 @@ pub fn random_u64() -> std::io::Result<u64> {
 /// The kernel's release.
 pub fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus_and_quotas_of_groups_are_read() {
+        assert_eq!(cpu_list("0-3,8\n"), [0, 1, 2, 3, 8]);
+        assert_eq!((cpu_list("5\n"), cpu_list("\n")), (vec![5], vec![]));
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(quota_of(folder.path()), None);
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+        write("cpu.cfs_quota_us", "-1\n");
+        write("cpu.cfs_period_us", "100000\n");
+        assert_eq!(quota_of(folder.path()), None);
+        write("cpu.cfs_quota_us", "150000\n");
+        assert_eq!(quota_of(folder.path()), Some(1.5));
+        write("cpu.max", "max 100000\n");
+        assert_eq!(quota_of(folder.path()), None);
+        write("cpu.max", "250000 100000\n");
+        assert_eq!(quota_of(folder.path()), Some(2.5));
+    }
 }

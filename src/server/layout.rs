@@ -12,6 +12,19 @@ pub struct Layout {
     /// Core 0 runs shard 0 beside the member.
     pub is_shared: bool,
     cpus: Vec<usize>,
+    /// Why threads are not bound to CPUs, or which CPUs are left out.
+    why: String,
+}
+
+/// What a layout is chosen for.
+#[derive(Clone, Default, Debug)]
+pub struct Machine {
+    /// CPUs that the process may use, or that the operator named.
+    pub cpus: Vec<usize>,
+    /// How many of them a control group lets it use at a time.
+    pub quota: Option<f64>,
+    /// CPUs that serve interrupts of disks and network cards.
+    pub interrupts: Vec<usize>,
 }
 
 /// `ringkeeper.pin`: which CPUs the cores are bound to.
@@ -50,22 +63,56 @@ impl Pinning {
 /// With fewer CPUs threads are bound only to those that were named.
 const PINNED_CPUS_MIN: usize = 4;
 
-/// Chooses a layout for these CPUs; `wanted` shards if given. Threads are only pinned if each core has a CPU of its own.
-pub fn choose(wanted: Option<u16>, cpus: &[usize], pinning: Pinning) -> Layout {
-    let is_shared = cpus.len() <= 3;
-    let by_itself = match cpus.len() {
+/// Chooses a layout for this machine; `wanted` shards if given. Threads are only pinned if each core has a CPU of its own.
+pub fn choose(wanted: Option<u16>, machine: &Machine, pinning: Pinning) -> Layout {
+    let quota = machine.quota.map(|quota| (quota as usize).max(1));
+    let count = quota.map_or(machine.cpus.len(), |quota| quota.min(machine.cpus.len()));
+    let is_shared = count <= 3;
+    let by_itself = match count {
         0..=2 => 1,
         3 => 2,
         more => (more - 1).min(crate::limits::SHARDS_MAX) as u16,
     };
     let shards = wanted.unwrap_or(by_itself);
     let cores = shards as usize + usize::from(!is_shared);
-    let has_room = match pinning {
-        Pinning::Off => false,
-        Pinning::Auto => cpus.len() >= PINNED_CPUS_MIN && cpus.len() > cores,
-        Pinning::Named => cpus.len() >= cores,
+    let (cpus, why) = match pin(machine, cores, pinning) {
+        Ok((cpus, why)) => (cpus, why),
+        Err(why) => (Vec::new(), why),
     };
-    Layout { shards, is_shared, cpus: if has_room { cpus[..cores].to_vec() } else { Vec::new() } }
+    Layout { shards, is_shared, cpus, why }
+}
+
+/// The cores' CPUs and what was left out, or why there are none.
+fn pin(machine: &Machine, cores: usize, pinning: Pinning) -> Result<(Vec<usize>, String), String> {
+    let all = &machine.cpus;
+    match pinning {
+        Pinning::Off => return Err("by ringkeeper.pin".into()),
+        Pinning::Named if all.len() < cores => {
+            return Err(format!("ringkeeper.pin names {} CPUs for {cores} cores", all.len()));
+        }
+        Pinning::Named => return Ok((all[..cores].to_vec(), String::new())),
+        Pinning::Auto => {}
+    }
+    if all.len() < PINNED_CPUS_MIN {
+        return Err(format!("{} CPUs are shared with everybody else", all.len()));
+    }
+    if let Some(quota) = machine.quota.filter(|quota| *quota < all.len() as f64) {
+        return Err(format!("a control group gives {quota:.1} CPUs"));
+    }
+    if all.len() <= cores {
+        return Err("no CPU would stay free for others".into());
+    }
+    // Where all CPUs serve interrupts, each serves those of its own requests.
+    let quiet: Vec<usize> = all.iter().copied().filter(|cpu| !machine.interrupts.contains(cpu)).collect();
+    let busy: Vec<usize> = all.iter().copied().filter(|cpu| machine.interrupts.contains(cpu)).collect();
+    if quiet.is_empty() || busy.is_empty() {
+        return Ok((all[..cores].to_vec(), String::new()));
+    }
+    if quiet.len() < cores {
+        return Err(format!("CPUs {busy:?} serve interrupts of disks and network cards"));
+    }
+    let why = format!("CPUs {busy:?} serve interrupts of disks and network cards");
+    Ok((quiet[..cores].to_vec(), why))
 }
 
 impl Layout {
@@ -99,9 +146,10 @@ impl fmt::Display for Layout {
         write!(f, "{} shard(s) on {} core(s)", self.shards, self.cores())?;
         write!(f, ", the member {}", if self.is_shared { "beside shard 0" } else { "on its own" })?;
         match self.cpus.as_slice() {
-            [] => write!(f, ", not pinned"),
-            cpus => write!(f, ", pinned to CPUs {cpus:?}"),
+            [] => write!(f, ", not pinned")?,
+            cpus => write!(f, ", pinned to CPUs {cpus:?}")?,
         }
+        if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", self.why) }
     }
 }
 
@@ -109,22 +157,54 @@ impl fmt::Display for Layout {
 mod tests {
     use super::*;
 
+    fn machine(cpus: &[usize]) -> Machine {
+        Machine { cpus: cpus.to_vec(), ..Machine::default() }
+    }
+
     #[test]
     fn few_cpus_share_a_core_and_many_do_not() {
         use Pinning::{Auto, Named, Off};
-        let one = choose(None, &[0], Named);
+        let one = choose(None, &machine(&[0]), Named);
         assert_eq!((one.shards, one.cores(), one.cpu_of(0)), (1, 1, Some(0)));
-        let two = choose(None, &[4, 5], Named);
+        let two = choose(None, &machine(&[4, 5]), Named);
         assert_eq!((two.shards, two.cores(), two.cpu_of(0)), (1, 1, Some(4)));
-        let eight = choose(None, &[0, 1, 2, 3, 4, 5, 6, 7], Named);
-        assert_eq!((eight.shards, eight.cores(), eight.shard_on(0)), (7, 8, None));
-        assert_eq!(eight.core_of(ShardId(6)), 7);
-        let many = choose(Some(4), &[0, 1], Named);
+        let eight = machine(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        let layout = choose(None, &eight, Named);
+        assert_eq!((layout.shards, layout.cores(), layout.shard_on(0)), (7, 8, None));
+        assert_eq!(layout.core_of(ShardId(6)), 7);
+        let many = choose(Some(4), &machine(&[0, 1]), Named);
         assert_eq!((many.cores(), many.cpu_of(0)), (4, None));
-        let eight = [0, 1, 2, 3, 4, 5, 6, 7];
-        assert_eq!(choose(None, &[0, 1], Auto).cpu_of(0), None, "a second server would be on the same CPU");
+        assert_eq!(
+            many.to_string().split(", not").last(),
+            Some(" pinned (ringkeeper.pin names 2 CPUs for 4 cores)")
+        );
+        let two = choose(None, &machine(&[0, 1]), Auto);
+        assert_eq!(two.cpu_of(0), None, "a second server would be on the same CPU");
         assert_eq!(choose(None, &eight, Auto).cpu_of(0), None, "none stays free");
         assert_eq!(choose(Some(6), &eight, Auto).cpu_of(6), Some(6));
         assert_eq!(choose(Some(6), &eight, Off).cpu_of(0), None);
+    }
+
+    #[test]
+    fn cores_stay_away_from_interrupts_and_within_a_quota() {
+        let cpus = [0, 1, 2, 3, 4, 5, 6, 7];
+        let with = |interrupts: &[usize], quota| Machine {
+            cpus: cpus.to_vec(),
+            interrupts: interrupts.to_vec(),
+            quota,
+        };
+        let layout = choose(Some(4), &with(&[0, 3], None), Pinning::Auto);
+        let pinned: Vec<_> = (0..5).filter_map(|core| layout.cpu_of(core)).collect();
+        assert_eq!(pinned, [1, 2, 4, 5, 6]);
+        assert!(layout.to_string().ends_with("(CPUs [0, 3] serve interrupts of disks and network cards)"));
+        let layout = choose(Some(4), &with(&[0, 1, 2, 3], None), Pinning::Auto);
+        assert_eq!(layout.cpu_of(0), None, "four are too few for five cores");
+        let layout = choose(Some(4), &with(&cpus, None), Pinning::Auto);
+        assert_eq!(layout.cpu_of(0), Some(0), "each serves its own");
+        let layout = choose(None, &with(&[], Some(2.5)), Pinning::Auto);
+        assert_eq!((layout.shards, layout.is_shared, layout.cpu_of(0)), (1, true, None));
+        assert!(layout.to_string().ends_with("not pinned (a control group gives 2.5 CPUs)"));
+        assert_eq!(choose(None, &with(&[], Some(6.0)), Pinning::Auto).shards, 5);
+        assert_eq!(choose(None, &with(&[], Some(0.5)), Pinning::Auto).shards, 1);
     }
 }

@@ -2,7 +2,7 @@
 //! by field. What a field is by default stands here and in the settings of the member and the shards, nowhere else.
 
 use super::ScribeChoice;
-use super::layout::{self, Layout, Pin, Pinning};
+use super::layout::{self, Layout, Machine, Pin, Pinning};
 use crate::io::process;
 use crate::io::{Durability, IoChoice};
 use crate::limits;
@@ -98,7 +98,8 @@ impl ServerOptions {
             Pin::Cpus(cpus) => cpus.clone(),
             Pin::Auto | Pin::Off => process::allowed_cpus(),
         };
-        layout::choose(self.shards, &cpus, Pinning::of(&self.pin))
+        let machine = Machine { cpus, quota: process::cpu_quota(), interrupts: process::interrupt_cpus() };
+        layout::choose(self.shards, &machine, Pinning::of(&self.pin))
     }
 
     /// Bytes that clients can make the server hold beside the data, whatever they do, with the parts of the sum. As many

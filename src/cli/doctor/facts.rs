@@ -3,7 +3,7 @@
 //!
 //! Everything here is a pure function of those texts. `None` always means "not to be read here".
 
-use crate::server::layout::{self, Layout, Pinning};
+use crate::server::layout::{self, Layout, Machine, Pinning};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -161,7 +161,9 @@ impl Facts {
             (true, None) => Pinning::Auto,
             (true, Some(_)) => Pinning::Named,
         };
-        Some(layout::choose(self.settings.shards, &cpus, pinning))
+        let interrupts = self.interrupt_cpus().into_iter().collect();
+        let machine = Machine { cpus, quota: self.cpu_quota(), interrupts };
+        Some(layout::choose(self.settings.shards, &machine, pinning))
     }
 
     /// The CPUs that the server's cores run on.

@@ -5,6 +5,7 @@ mod checks;
 mod facts;
 mod finding;
 mod gather;
+mod machine;
 mod report;
 #[cfg(test)]
 mod tests;

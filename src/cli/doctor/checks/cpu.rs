@@ -74,12 +74,12 @@ pub fn quota(facts: &Facts) -> Finding {
     let check = Check::new(
         "CPU quota",
         "a control group that has used up its quota stands still for the rest of its period (100 ms), all cores at once; \
-         the server counts CPUs, not quotas",
+         by itself the server has no more cores than the quota allows",
     );
     if facts.file("process/cgroup").is_none() {
         return check.missing("/proc/PID/cgroup");
     }
-    let Some(quota) = cpu_quota(facts) else { return check.ok("none") };
+    let Some(quota) = facts.cpu_quota() else { return check.ok("none") };
     let cores = facts.layout().map_or(1, |layout| layout.cores());
     let throttled: u64 = facts
         .files_between("/sys/fs/cgroup", "/cpu.stat")
@@ -113,21 +113,6 @@ pub fn quota(facts: &Facts) -> Finding {
 
 /// The member's and a shard's; there are never fewer where there are many CPUs.
 const CORES_LEAST: usize = 2;
-
-/// The tightest quota of the group and those above it, in CPUs.
-fn cpu_quota(facts: &Facts) -> Option<f64> {
-    let second = facts.files_between("/sys/fs/cgroup", "/cpu.max").into_iter().filter_map(|(_, text)| {
-        let (quota, period) = text.split_once(' ')?;
-        Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok()?)
-    });
-    let first = facts.files_between("/sys/fs/cgroup", "/cpu.cfs_quota_us");
-    let first = first.into_iter().filter_map(|(group, quota)| {
-        let period: f64 = facts.file(&format!("/sys/fs/cgroup{group}/cpu.cfs_period_us"))?.parse().ok()?;
-        let quota: f64 = quota.parse().ok()?;
-        (quota > 0.0).then_some(quota / period)
-    });
-    second.chain(first).reduce(f64::min)
-}
 
 pub fn governor(facts: &Facts) -> Finding {
     let check = Check::new(
@@ -211,13 +196,13 @@ pub fn interrupts(facts: &Facts) -> Finding {
     let (Some(cpus), Some(spare)) = (facts.server_cpus(), facts.spare_cpus()) else {
         return check.missing("/proc/PID/status or /sys/devices/system/cpu/online");
     };
-    let numbers: Vec<&str> = facts.cards().into_iter().flat_map(|card| interrupts_of(facts, card)).collect();
+    let numbers: Vec<&str> = facts.cards().into_iter().flat_map(|card| facts.interrupts_of(card)).collect();
     let on_ours: Vec<&str> = numbers
         .iter()
         .copied()
-        .filter(|number| affinity(facts, number).is_some_and(|own| !own.is_disjoint(&cpus)))
+        .filter(|number| facts.affinity(number).is_some_and(|own| !own.is_disjoint(&cpus)))
         .collect();
-    if numbers.is_empty() || numbers.iter().all(|number| affinity(facts, number).is_none()) {
+    if numbers.is_empty() || numbers.iter().all(|number| facts.affinity(number).is_none()) {
         return check.unknown("no network card's interrupts are to be seen here");
     }
     let found = format!(
@@ -253,21 +238,4 @@ pub fn interrupts(facts: &Facts) -> Finding {
             ),
         ],
     )
-}
-
-/// Numbers of a card's interrupts: its own, or of the device that carries it (virtio).
-fn interrupts_of<'a>(facts: &'a Facts, card: &str) -> Vec<&'a str> {
-    let own = facts.files_between(&format!("/sys/class/net/{card}/device/msi_irqs/"), "");
-    let carried = facts.files_between(&format!("/sys/class/net/{card}/device/../msi_irqs/"), "");
-    let is_virtio = facts
-        .file(&format!("/sys/class/net/{card}/device/uevent"))
-        .is_some_and(|text| text.contains("MODALIAS=virtio:"));
-    let found = if own.is_empty() && is_virtio { carried } else { own };
-    found.into_iter().map(|(number, _)| number).collect()
-}
-
-fn affinity(facts: &Facts, number: &str) -> Option<BTreeSet<usize>> {
-    let file = |name: &str| facts.file(&format!("/proc/irq/{number}/{name}")).and_then(cpu_list);
-    let effective = file("effective_affinity_list").filter(|cpus| !cpus.is_empty());
-    effective.or_else(|| file("smp_affinity_list"))
 }
