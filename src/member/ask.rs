@@ -153,6 +153,8 @@ impl Member {
             usage: self.usage,
             log_write_times: self.log_writes.times,
             slow_log_writes: self.log_writes.slow,
+            stalls: self.stall.count,
+            stall_ms: self.stall.lasts_ms(now),
             log_dir_bytes: self.log.used_bytes(),
             configuration: &self.settings.configuration,
         }

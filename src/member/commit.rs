@@ -107,6 +107,7 @@ impl Member {
         // The log's durable prefix is this server's acknowledgement; it moves only by a completed write.
         let committed = self.leader.on_ack(self.settings.server_id, self.log.durable());
         self.broadcast(now, committed, out);
+        self.look_for_a_stall(now, out);
         if self.phase == Phase::Stopping && self.pending.is_empty() {
             self.phase = Phase::Ended;
             out.push(MemberOutput::Stopped);

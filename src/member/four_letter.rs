@@ -24,6 +24,8 @@ pub(super) struct Facts<'a> {
     pub usage: Usage,
     pub log_write_times: Summary,
     pub slow_log_writes: u64,
+    pub stalls: u64,
+    pub stall_ms: u64,
     pub log_dir_bytes: u64,
     /// The lines of `conf`, with `{data}` and `{log}` where the sizes go.
     pub configuration: &'a str,
@@ -198,6 +200,8 @@ fn mntr(facts: &Facts<'_>, parts: &[ShardPart], text: &mut String) -> std::fmt::
         ("outstanding_changes_queued", facts.outstanding),
         ("snap_count", facts.snapshots),
         ("fsync_threshold_exceed_count", facts.slow_log_writes),
+        ("stall_count", facts.stalls),
+        ("stall_ms", facts.stall_ms),
     ];
     for (key, value) in numbers {
         writeln!(text, "zk_{key}\t{value}")?;
@@ -346,6 +350,8 @@ mod tests {
             usage: Usage { snapshot_bytes: 1, open_files: 69, open_files_max: 20_000 },
             log_write_times: Summary { count: 4, sum: 11, min: 1, max: 7 },
             slow_log_writes: 3,
+            stalls: 0,
+            stall_ms: 0,
             log_dir_bytes: 2,
             configuration: "dataDirSize={data}\ndataLogSize={log}\n",
         };

@@ -29,6 +29,7 @@ mod room;
 mod sessions;
 mod settings;
 mod snapshots;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +109,7 @@ pub struct Member {
     /// take every word at once.
     lag: Option<Lag>,
     log_writes: LogWrites,
+    stall: stall::Stall,
     /// Reused: nothing on the write path allocates for them.
     undo: Undo,
     entry: Vec<u8>,
@@ -171,6 +173,7 @@ impl Member {
             usage: Usage::default(),
             lag: None,
             log_writes: LogWrites::new(settings.sync_warning_ms),
+            stall: stall::Stall::default(),
             undo: Undo::kept(),
             entry: Vec::new(),
             log_out: Vec::new(),
@@ -211,8 +214,9 @@ impl Member {
         if self.collecting.is_some() || (self.asks.has_work() && !self.waits_for_shards()) {
             return Some(0);
         }
-        let timers = [expiry, self.collect_at_ms, self.room.retry_at_ms(), self.log_writes.slow_at_ms()];
-        timers.into_iter().flatten().min()
+        let log = [self.room.retry_at_ms(), self.log_writes.slow_at_ms(), self.stall.told_at_ms()];
+        let timers = [expiry, self.collect_at_ms].into_iter().chain(log);
+        timers.flatten().min()
     }
 
     /// False when the driver should leave further messages of the shards queued: too much is proposed and not yet
@@ -406,6 +410,7 @@ impl Member {
         self.collect(now);
         self.retry_segments(now, out);
         self.look_for_slow_writes(now, out);
+        self.look_for_a_stall(now, out);
     }
 
     /// Crash story: a write of the log failed. Whether the sectors are on disk is unknown, and a second sync could

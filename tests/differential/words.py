@@ -23,9 +23,9 @@ MNTR = re.compile(
     r"ephemerals\w*|num_alive\w*|outstanding_(requests|tls_handshake)|global_sessions|local_sessions|packets_\w+|approximate_data_size|uptime|"
     r"watch_\w+|connection_\w+|sessionless\w+|open_file\w+|max_file\w+|stale_\w+|throttled_ops|large_requests\w*|tls_handshake_exceeded|"
     r"unsuccessful_handshake|dead_watchers_\w+)$")
-# fsync_threshold_exceed_count: Apache's admin server has it, its mntr has not.
+# fsync_threshold_exceed_count: Apache's admin server has it, its mntr has not. stall_count is ours.
 INSIDE = re.compile(r"zk_((avg|min|max|cnt|sum|p\d+)_.*|(proposal|skip_learner_\w+|snapshot_error|restore_error|diff|commit|learner_\w+|looking|quit_\w+|revalidate|snapshot_rate\w*|"
-                    r"restore_rate\w*|connection_revalidate|fsync_threshold_exceed)_count)$")
+                    r"restore_rate\w*|connection_revalidate|fsync_threshold_exceed|stall)_count)$")
 
 
 def ask(port, word):

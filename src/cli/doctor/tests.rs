@@ -50,10 +50,7 @@ fn a_machine_that_nobody_cared_for_needs_everything() {
     let findings = checks::all(&neglected());
     let found = by_status(&findings);
     assert_eq!(found[&Status::Ok], ["server's cores", "dataDir", "file system of dataDir"]);
-    assert_eq!(
-        found[&Status::Problem],
-        ["open files", "swap", "mount options of dataDir", "durable writes"]
-    );
+    assert_eq!(found[&Status::Problem], ["open files", "swap", "mount options of dataDir", "durable writes"]);
     assert_eq!(found.get(&Status::Unknown), None);
     let change = |check: &str| of(&findings, check).change.join("\n");
     assert_eq!(

@@ -246,3 +246,28 @@ fn a_snapshot_for_space_is_asked_for_also_where_an_answer_waits() {
     world.pass(1);
     assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0, "it goes on");
 }
+
+#[test]
+fn a_member_that_takes_no_requests_says_so_and_when_it_goes_on() {
+    let mut world = World::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.late = true;
+    let data = vec![7; 100_000];
+    world.call(session, Op::Create, create("/a", 0));
+    while world.member.is_accepting() {
+        world.send(1, session, Op::SetData, set_data("/a", &data, -1));
+        world.settle();
+    }
+    world.pass(900);
+    assert!(world.notices.is_empty(), "{:?}", world.notices);
+    world.pass(5000);
+    assert_eq!(world.notices.len(), 1, "{:?}", world.notices);
+    assert!(world.notices[0].contains("the next segment of the transaction log is not ready"));
+    world.late = false;
+    for (segment, bytes) in std::mem::take(&mut world.held) {
+        world.step(MemberInput::SegmentReady { segment, bytes });
+    }
+    world.settle();
+    assert_eq!(world.notices.len(), 2, "{:?}", world.notices);
+    assert!(world.notices[1].starts_with("requests are taken again, after 59"), "{:?}", world.notices);
+}
