@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::{Origin, Zxid};
 use crate::mesh::{Answer, Batch, Committed, ReplyBody, SessionChange};
-use crate::tree::{Effects, OwnerRules, Store, StoreSettings, Undo};
+use crate::tree::{Effects, Node, NodeHead, OwnerRules, Store, StoreSettings, Undo};
 use crate::wire::request::MultiHeader;
 use crate::wire::txn::{CreateKind, Txn, TxnHeader};
 use crate::wire::{Acl, ErrorCode, Op, Reader, ReplyHeader, Writer};
@@ -17,9 +17,9 @@ pub(super) struct World {
     pub shard: Shard,
     store: Store,
     zxid: i64,
-    out: Vec<ShardOutput>,
+    pub out: Vec<ShardOutput>,
     /// Sends that the client has not taken yet.
-    unread: BTreeMap<u32, SendBuffer>,
+    pub unread: BTreeMap<u32, SendBuffer>,
     pub got: BTreeMap<u32, Vec<u8>>,
     /// Writes on their way to the member: connection and xid.
     pub writes: VecDeque<(ConnId, i32)>,
@@ -58,7 +58,7 @@ impl World {
         self.carry_out();
     }
 
-    fn carry_out(&mut self) {
+    pub fn carry_out(&mut self) {
         for output in std::mem::take(&mut self.out) {
             match output {
                 ShardOutput::Send { conn, buffer } => {
@@ -146,6 +146,14 @@ impl World {
             parent_cversion: -1,
         };
         self.commit(Some(&txn), None, None);
+    }
+
+    /// A node in the shard's tree only, without any look at the whole.
+    pub fn install_child(&mut self, parent: &str, path: &str) {
+        let (parent, _) = self.shard.tree.find(parent).expect("it is there");
+        let node = Node::new(NodeHead::zero(), path, None);
+        let slot = self.shard.tree.vacant();
+        self.shard.tree.insert_at(node, slot, Some(parent));
     }
 
     pub fn create_as(&mut self, session: SessionId, path: &str, ephemeral: bool) {

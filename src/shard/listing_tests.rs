@@ -244,3 +244,35 @@ fn a_sliced_list_is_kept_for_who_asks_next() {
     let frames = frames(&world, conn);
     assert_eq!(frames[0].1, frames[1].1);
 }
+
+#[test]
+fn a_list_of_more_than_64_mib_is_sent_in_pieces() {
+    const CHILDREN: usize = 100_000;
+    const NAME: usize = 700;
+    let mut world = World::new(|_| {});
+    let conn = world.connect(0);
+    world.create("/p", b"");
+    // Without a walk over all after each, which the world's steps do.
+    for index in 0..CHILDREN {
+        world.install_child("/p", &format!("/p/{index:0NAME$}"));
+    }
+    world.send(conn, &[list(1, Op::GetChildren2, "/p", false), get(2, "/p")]);
+    let mut turns = 0;
+    while world.shard.has_work() {
+        world.shard.flush(Now { mono_ms: 60_000, wall_ms: 1_700_000_000_000 }, &mut world.out);
+        world.carry_out();
+        turns += 1;
+    }
+    assert!(turns >= CHILDREN / limits::LISTING_ENTRIES_AT_ONCE, "{turns} turns");
+    let mut largest = 0;
+    while let Some(buffer) = world.unread.remove(&conn.slot) {
+        largest = largest.max(buffer.len());
+        world.got.entry(conn.slot).or_default().extend_from_slice(&buffer);
+        world.step(ShardInput::Sent { conn, spare: buffer.into_spare() });
+    }
+    assert!(largest <= limits::LISTING_PIECE_BYTES, "{largest} bytes in one send");
+    assert!(world.closed.is_empty());
+    let frames = frames(&world, conn);
+    assert_eq!(frames[0].1.len(), 4 + CHILDREN * (4 + NAME) + 68);
+    assert_eq!((names(&frames[0].1).len(), frames[1].0.xid), (CHILDREN, 2));
+}
