@@ -146,6 +146,23 @@ fn without_a_server_it_says_why() {
 }
 
 #[test]
+fn a_server_that_opens_no_session_is_told_from_one_that_is_not_there() {
+    // As a server does that has as many connections as it may, or no room on its disk for a session.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut request = [0; 49];
+            let _ = std::io::Read::read_exact(&mut stream.expect("a connection"), &mut request);
+        }
+    });
+    let (_, stderr, code) = run(&address, &["ls", "/"]);
+    assert!(stderr.starts_with("KeeperErrorCode = ConnectionLoss for /\n  hint: 127.0.0.1:"), "{stderr}");
+    assert!(stderr.contains("a server is there, but opens no session") && code == 1, "{stderr}");
+    assert!(!stderr.contains("is a server running"), "{stderr}");
+}
+
+#[test]
 fn a_chroot_and_several_hosts() {
     let server = Server::start("", &[]);
     let zk = at(&server);

@@ -51,7 +51,11 @@ impl Folders {
     fn options(&self) -> Result<ServerOptions, String> {
         let file = self.from.is_file().then_some(self.from.as_path());
         let env = |name: &str| std::env::var(name).ok();
-        let (config, _) = Config::load(file, &self.defines, &env).map_err(|error| error.to_string())?;
+        let (config, _) = Config::load(file, &self.defines, &env).map_err(|failed| {
+            // What was noticed before is often the cause.
+            failed.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            failed.to_string()
+        })?;
         let mut options = config.server;
         if file.is_none() {
             if !self.from.is_dir() {

@@ -30,11 +30,13 @@ pub struct Folders {
     pub log: PathBuf,
 }
 
+/// Our folder in dataDir and in dataLogDir.
+pub const FOLDER: &str = "ringkeeper";
+
 impl Folders {
     /// Creates what is missing.
     pub fn prepare(options: &ServerOptions) -> Result<Folders, String> {
-        let folders =
-            Folders { data: options.data_dir.join("ringkeeper"), log: options.log_dir.join("ringkeeper") };
+        let folders = Folders { data: options.data_dir.join(FOLDER), log: options.log_dir.join(FOLDER) };
         for folder in [&folders.data, &folders.log] {
             fs::create_dir_all(folder)
                 .map_err(|error| format!("cannot create the folder {}: {error}", folder.display()))?;

@@ -1,6 +1,7 @@
 //! What the server says of itself: its version, `conf`, `envi`.
 
 use super::ServerOptions;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What scripts that ask for ZooKeeper's version are told: the version we stand in for comes first.
@@ -26,10 +27,16 @@ pub const BUILD: &str = concat!(
 
 /// The answer to `conf`; `{data}` and `{log}` stand for the sizes.
 pub fn conf(options: &ServerOptions) -> String {
-    let absolute =
-        |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into()).display().to_string();
+    // Where the files are, as ZooKeeper says it: its own are in `version-2`, which is a frozen folder after a take-over.
+    let absolute = |path: &Path| {
+        std::path::absolute(path)
+            .unwrap_or_else(|_| path.into())
+            .join(super::boot::FOLDER)
+            .display()
+            .to_string()
+    };
     format!(
-        "clientPort={}\nsecureClientPort=-1\ndataDir={}/version-2\ndataDirSize={{data}}\ndataLogDir={}/version-2\n\
+        "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={{data}}\ndataLogDir={}\n\
          dataLogSize={{log}}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\n\
          clientPortListenBacklog={}\nserverId=0\n",
         options.client_address.port(),
@@ -49,6 +56,10 @@ pub fn environment() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let folder = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
     let unknown = || "<NA>".to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uid = std::fs::metadata("/proc/self").map_or(0, |own| own.uid());
+    // As Java: what the system knows of the user, a question mark where it knows nothing.
+    let (user_name, user_home) = user(&passwd, uid).unwrap_or_else(|| ("?".into(), variable("HOME")));
     let lines = [
         ("zookeeper.version", VERSION.to_string()),
         ("host.name", host.trim().to_string()),
@@ -60,10 +71,10 @@ pub fn environment() -> String {
         ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
         ("java.compiler", unknown()),
         ("os.name", "Linux".into()),
-        ("os.arch", std::env::consts::ARCH.into()),
+        ("os.arch", if std::env::consts::ARCH == "x86_64" { "amd64" } else { std::env::consts::ARCH }.into()),
         ("os.version", crate::io::process::kernel_release()),
-        ("user.name", variable("USER")),
-        ("user.home", variable("HOME")),
+        ("user.name", user_name),
+        ("user.home", user_home),
         ("user.dir", folder),
         ("os.memory.free", "0MB".into()),
         ("os.memory.max", "0MB".into()),
@@ -71,4 +82,39 @@ pub fn environment() -> String {
     ];
     let lines = lines.map(|(key, value)| format!("{key}={value}\n"));
     format!("Environment:\n{}", lines.concat())
+}
+
+/// Name and home folder from the text of /etc/passwd.
+fn user(passwd: &str, uid: u32) -> Option<(String, String)> {
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, id, _, _, home, ..] = fields[..] else { return None };
+        (id.parse() == Ok(uid)).then(|| (name.to_string(), home.to_string()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_as_the_system_knows_them() {
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\nzookeeper:x:105:112::/var/lib/zookeeper:/bin/false\nbad:105\n";
+        assert_eq!(user(passwd, 105), Some(("zookeeper".into(), "/var/lib/zookeeper".into())));
+        assert_eq!(user(passwd, 7), None);
+    }
+
+    #[test]
+    fn conf_names_the_folders_that_hold_the_files() {
+        let options =
+            ServerOptions { data_dir: "/d".into(), log_dir: "/l".into(), ..ServerOptions::default() };
+        let text = conf(&options);
+        assert!(
+            text.contains("\ndataDir=/d/ringkeeper\n") && text.contains("\ndataLogDir=/l/ringkeeper\n"),
+            "{text}"
+        );
+        let names = environment();
+        assert!(!names.contains("x86_64") && !names.contains("user.name=\n"), "{names}");
+    }
 }

@@ -311,9 +311,7 @@ fn handshake(
 
 fn no_zookeeper(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            io::Error::other("the server closed the connection without a session")
-        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => io::Error::other(NO_SESSION),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             io::Error::other("connected, but it does not answer as a ZooKeeper server does")
         }
@@ -470,6 +468,8 @@ fn announce(shared: &Shared, state: &'static str) {
     (shared.listener)(&Event { state, kind: "None", path: None, zxid: -1 });
 }
 
+/// What answers closes the connection instead of opening a session.
+pub const NO_SESSION: &str = "the server closed the connection without a session";
 /// Java's client waits up to a second at random; nothing is gained by that here.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
 /// A connect response has 41 bytes; what is longer comes from something else.

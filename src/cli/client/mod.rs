@@ -17,6 +17,7 @@ mod watches;
 pub use address::ConnectString;
 pub use calls::{Create, Kind};
 pub use error::{CONNECTION_LOSS, ClientError, SESSION_EXPIRED, code_name};
+pub use link::NO_SESSION;
 pub use watches::WatchKind;
 
 use crate::wire::{Op, RequestHeader};

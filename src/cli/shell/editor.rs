@@ -176,14 +176,14 @@ impl Completer for Helpers {
 
 /// Where the last word of the text starts, and what it may become: what to show, what to put there.
 fn candidates(text: &str, children: &dyn Fn(&str) -> Vec<String>) -> (usize, Vec<(String, String)>) {
-    let start = text.rfind([' ', '\t']).map_or(0, |at| at + 1);
-    let word = &text[start..];
+    let (start, quote) = last_word(text);
+    let word = text[start..].trim_start_matches(|c| Some(c) == quote);
     let before = words::split(text[..start].trim());
     let mut found: Vec<(String, String)> = match before.first() {
         None => names(word),
         Some(name) if word.starts_with('-') => options(name, word),
         Some(name) if name == "help" => names(word),
-        Some(_) if word.starts_with('/') => paths(word, children),
+        Some(_) if word.starts_with('/') => paths(word, quote, children),
         Some(_) => Vec::new(),
     };
     found.sort();
@@ -199,6 +199,23 @@ fn candidates(text: &str, children: &dyn Fn(&str) -> Vec<String>) -> (usize, Vec
     (start, found)
 }
 
+/// Where the last word starts, and the quote it starts with.
+fn last_word(text: &str) -> (usize, Option<char>) {
+    let (mut start, mut quote, mut is_begin) = (0, None, true);
+    for (at, c) in text.char_indices() {
+        match quote {
+            Some(open) if open == c => quote = None,
+            Some(_) => {}
+            None if matches!(c, ' ' | '\t') => (start, is_begin) = (at + 1, true),
+            None => {
+                quote = (is_begin && matches!(c, '"' | '\'')).then_some(c);
+                is_begin = false;
+            }
+        }
+    }
+    (start, quote)
+}
+
 fn names(word: &str) -> Vec<(String, String)> {
     let fitting =
         COMMANDS.iter().filter(|command| command.name.to_lowercase().starts_with(&word.to_lowercase()));
@@ -212,13 +229,22 @@ fn options(name: &str, word: &str) -> Vec<(String, String)> {
     fitting.map(|(flag, name)| (format!("{name}  {}", flag.about), format!("{name} "))).collect()
 }
 
-fn paths(word: &str, children: &dyn Fn(&str) -> Vec<String>) -> Vec<(String, String)> {
+fn paths(word: &str, quote: Option<char>, children: &dyn Fn(&str) -> Vec<String>) -> Vec<(String, String)> {
     let slash = word.rfind('/').expect("the word starts with one");
     let (parent, prefix) = (if slash == 0 { "/" } else { &word[..slash] }, &word[slash + 1..]);
-    // A name with blanks would need quotes around the whole word.
-    let fitting =
-        children(parent).into_iter().filter(|name| name.starts_with(prefix) && !name.contains([' ', '\t']));
-    fitting.map(|name| (name.clone(), path::join(parent, &name))).collect()
+    let fitting = children(parent).into_iter().filter(|name| name.starts_with(prefix));
+    let replacement = |name: String| Some((name.clone(), quoted(path::join(parent, &name), quote)?));
+    fitting.filter_map(replacement).collect()
+}
+
+/// A word with blanks needs quotes around it, of a kind that is not in it: there are no escapes.
+fn quoted(word: String, quote: Option<char>) -> Option<String> {
+    if quote.is_none() && !word.contains([' ', '\t']) {
+        return Some(word);
+    }
+    let fits = |quote: &char| !word.contains(*quote);
+    let quote = quote.filter(fits).or_else(|| ['"', '\''].into_iter().find(fits))?;
+    Some(format!("{quote}{word}{quote}"))
 }
 
 fn common_prefix(found: &[(String, String)]) -> String {
@@ -236,7 +262,8 @@ mod tests {
 
     fn completed(text: &str) -> Vec<String> {
         let children = |parent: &str| match parent {
-            "/" => vec!["app".into(), "apple".into(), "with blank".into()],
+            "/" => ["app", "apple", "with blank", "it's so", "'\" "].map(String::from).to_vec(),
+            "/with blank" => vec!["x".into()],
             "/app" => (0..1000).map(|number| format!("node-{number:04}")).collect(),
             _ => Vec::new(),
         };
@@ -250,7 +277,13 @@ mod tests {
         assert_eq!(completed("stat -"), ["-w "]);
         assert_eq!(completed("find / --n"), ["--name "]);
         assert_eq!(completed("get /ap"), ["/app", "/apple"]);
-        assert_eq!(completed("get /"), ["/app", "/apple"]);
+        // What has both quotes and a blank cannot be typed.
+        assert_eq!(completed("get /"), ["/app", "/apple", "\"/it's so\"", "\"/with blank\""]);
+        assert_eq!(completed("get /wi"), ["\"/with blank\""]);
+        assert_eq!(completed("get '/with b"), ["'/with blank'"]);
+        assert_eq!(completed("get \"/with blank/"), ["\"/with blank/x\""]);
+        assert_eq!(completed("set \"/with blank\" /ap"), ["/app", "/apple"]);
+        assert_eq!(words::split("get \"/with blank\""), ["get", "/with blank"]);
         assert_eq!(completed("get x"), Vec::<String>::new());
         assert_eq!(completed("help se"), ["set ", "setAcl ", "setquota "]);
     }

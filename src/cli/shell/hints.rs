@@ -4,7 +4,7 @@ use super::Shell;
 use super::commands;
 use super::failure::Failure;
 use super::output::acl_text;
-use crate::cli::client::{Client, ClientError, path};
+use crate::cli::client::{Client, ClientError, NO_SESSION, path};
 use crate::wire::ErrorCode;
 
 /// The failure with a hint, if there is something to say.
@@ -45,10 +45,13 @@ fn about_words(words: &[String], failure: &Failure) -> Option<String> {
 fn about_error(client: &Client, host: &str, words: &[String], error: &ClientError) -> Option<String> {
     if error.is_connection_loss() {
         let why = client.last_failure();
-        return Some(if why.is_empty() {
-            unreachable(host)
-        } else {
-            format!("{why}; {}", unreachable(host))
+        return Some(match why.as_str() {
+            "" => unreachable(host),
+            why if why.contains(NO_SESSION) => format!(
+                "{why}: a server is there, but opens no session. Its log says why, for example a full disk, or as many \
+                 connections of this address as maxClientCnxns allows"
+            ),
+            why => format!("{why}; {}", unreachable(host)),
         });
     }
     let ClientError::Code { path, .. } = error else { return None };
