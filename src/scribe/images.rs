@@ -3,7 +3,6 @@
 //! A snapshot that the start could not read counts for nothing: as many good ones are kept as the settings ask for, and it
 //! goes with those that are older than they are. Two files of one zxid, packed differently, are one snapshot.
 
-use super::packer::Packer;
 use super::{Done, Lane, Report, ScribeOutput, ScribeSettings, Work, WorkError, work};
 use crate::ids::{SessionId, Zxid};
 use crate::limits::IMAGE_CHUNKS_IN_FLIGHT;
@@ -11,6 +10,7 @@ use crate::log::apache::zxid_in_name;
 use crate::tree::Tree;
 use crate::tree::chunked::Shared;
 use crate::tree::image_writer::ImageWriter;
+use crate::tree::packer::Packer;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Snapshots.

@@ -13,7 +13,6 @@
 //! It does not decide when a snapshot is due and which segments are needed: the member does.
 
 mod images;
-mod packer;
 mod segments;
 #[cfg(test)]
 mod tests;

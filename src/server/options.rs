@@ -118,6 +118,7 @@ impl ServerOptions {
                 usize::from(shards) * shard.bytes_max(each),
             ),
             ("writes on their way to the disk", 2 * limits::OUTSTANDING_BYTES_MAX + log),
+            ("writes that the background work has yet to follow", limits::SCRIBE_BYTES_MAX),
         ]
     }
 }

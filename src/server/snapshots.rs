@@ -5,8 +5,9 @@ use super::teller::Told;
 use crate::ids::{SessionId, Zxid};
 use crate::io::disk::AtomicFile;
 use crate::log::apache::zxid_in_name;
-use crate::tree::chunked::{Keep, Own};
 use crate::tree::image::{self, Compression, Image, ImageOptions};
+use crate::tree::image_writer::ImageWriter;
+use crate::tree::packer::Packer;
 use crate::tree::{StoreSettings, Tree, snappy};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -61,9 +62,9 @@ fn open(path: &Path) -> io::Result<Box<dyn Read>> {
 }
 
 /// A point in time, to be written.
-pub struct Snapshot<'a, K: Keep = Own> {
+pub struct Snapshot<'a> {
     /// The nodes.
-    pub tree: &'a Tree<K>,
+    pub tree: &'a Tree,
     /// With their timeouts in ms.
     pub sessions: &'a [(SessionId, i32)],
     /// Of the tree, and the transaction after which it is.
@@ -72,7 +73,7 @@ pub struct Snapshot<'a, K: Keep = Own> {
     pub zxid: Zxid,
 }
 
-impl<K: Keep> Snapshot<'_, K> {
+impl Snapshot<'_> {
     /// Writes it into a folder, durable when this returns. The file, and its bytes.
     pub fn write(
         &self,
@@ -89,21 +90,13 @@ impl<K: Keep> Snapshot<'_, K> {
 
     fn write_file(&self, path: &Path, compression: Compression, options: &ImageOptions) -> io::Result<u64> {
         let mut file = AtomicFile::create(path)?;
-        let write = |sink: &mut dyn Write| {
-            image::write(self.tree, self.sessions, self.digest, self.zxid, options, sink)
-        };
-        match compression {
-            Compression::None => write(&mut file)?,
-            Compression::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::default());
-                write(&mut encoder)?;
-                encoder.finish()?;
-            }
-            Compression::Snappy => {
-                let mut encoder = snappy::Encoder::new(&mut file)?;
-                write(&mut encoder)?;
-                encoder.finish()?;
-            }
+        let sessions = self.sessions.to_vec();
+        let mut writer = ImageWriter::new(self.tree, sessions, self.digest, self.zxid, *options);
+        let (mut packer, mut is_more) = (Packer::new(compression), true);
+        while is_more {
+            let mut plain = Vec::new();
+            is_more = writer.next_chunk(self.tree, &mut plain);
+            file.write_all(&packer.pack(plain, !is_more))?;
         }
         file.finish()
     }

@@ -9,6 +9,7 @@ pub mod image;
 pub mod image_writer;
 pub mod index;
 pub mod node;
+pub mod packer;
 pub mod path;
 pub mod permission;
 pub mod quota;

@@ -72,7 +72,7 @@ impl<R: Read> Read for Decoder<R> {
     }
 }
 
-/// Writes the framing; `finish` writes the last block.
+/// Writes the framing; the last block is written by `write_block`.
 pub struct Encoder<W: Write> {
     sink: W,
     block: Vec<u8>,
@@ -85,12 +85,6 @@ impl<W: Write> Encoder<W> {
         sink.write_all(&1u32.to_be_bytes())?;
         sink.write_all(&1u32.to_be_bytes())?;
         Ok(Encoder { sink, block: Vec::with_capacity(BLOCK_BYTES) })
-    }
-
-    /// Writes what is left and gives the sink back.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.write_block()?;
-        Ok(self.sink)
     }
 
     /// What was written to.
@@ -141,7 +135,8 @@ mod tests {
         let plain: Vec<u8> = (0..100_000u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
         let mut encoder = Encoder::new(Vec::new()).expect("header");
         encoder.write_all(&plain).expect("written");
-        let bytes = encoder.finish().expect("finished");
+        encoder.write_block().expect("finished");
+        let bytes = std::mem::take(encoder.sink_mut());
         let mut back = Vec::new();
         Decoder::new(&bytes[..]).read_to_end(&mut back).expect("sound");
         assert!(back == plain);

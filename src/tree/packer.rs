@@ -1,18 +1,22 @@
 //! Packs an image as its file's extension says, chunk by chunk.
 
-use crate::tree::image::Compression;
-use crate::tree::snappy;
+use super::image::Compression;
+use super::snappy;
 use flate2::write::GzEncoder;
 use std::io::Write;
 
 /// Bytes go in, packed ones come out, later.
-pub(super) enum Packer {
+pub enum Packer {
+    /// What goes in.
     None,
+    /// `.gz`
     Gzip(Box<GzEncoder<Vec<u8>>>),
+    /// `.snappy`
     Snappy(snappy::Encoder<Vec<u8>>),
 }
 
 impl Packer {
+    /// Nothing went in yet.
     pub fn new(compression: Compression) -> Packer {
         match compression {
             Compression::None => Packer::None,
