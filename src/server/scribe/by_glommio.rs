@@ -53,10 +53,9 @@ impl Store for Direct {
     async fn zeros(&self, path: &Path, bytes: u64) -> io::Result<()> {
         let mut file = DirectFile::create(path).await?;
         file.file.pre_allocate(bytes, false).await.or_else(if_unsupported)?;
-        let zeros = Rc::new(file.empty_buffer());
+        // Its buffer holds zeros.
         while file.offset < bytes {
-            let length = file.write_at(&zeros).await?;
-            file.offset += length;
+            file.write_out().await?;
         }
         file.finish_at(bytes).await.map(drop)
     }
@@ -81,8 +80,8 @@ impl Store for Direct {
 pub(super) struct DirectFile {
     file: DmaFile,
     path: PathBuf,
-    /// Bytes not yet written, the first `filled` of them.
-    buffer: DmaBuffer,
+    /// Bytes not yet written, the first `filled` of them. The ring has it, too, while a write is on its way.
+    buffer: Rc<DmaBuffer>,
     filled: usize,
     /// Bytes written.
     offset: u64,
@@ -91,29 +90,28 @@ pub(super) struct DirectFile {
 impl DirectFile {
     async fn create(path: &Path) -> io::Result<DirectFile> {
         let file = DmaFile::create(temporary(path)).await.map_err(plain)?;
-        let buffer = zeroed(&file);
+        let buffer = Rc::new(zeroed(&file));
         Ok(DirectFile { file, path: path.into(), buffer, filled: 0, offset: 0 })
     }
 
-    fn empty_buffer(&self) -> DmaBuffer {
-        zeroed(&self.file)
-    }
-
-    /// Writes a whole buffer at the end; its length.
-    async fn write_at(&self, buffer: &Rc<DmaBuffer>) -> io::Result<u64> {
-        let written = self.file.write_rc_at(Rc::clone(buffer), self.offset).await.map_err(plain)?;
-        match written == buffer.len() {
-            true => Ok(written as u64),
-            // The kernel writes less only where there is no room for more.
-            false => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+    /// The buffer, to be filled; another one if the ring has not let go of it.
+    fn room(&mut self) -> &mut DmaBuffer {
+        if Rc::get_mut(&mut self.buffer).is_none() {
+            assert!(self.filled == 0, "what is not written yet is not on its way");
+            self.buffer = Rc::new(zeroed(&self.file));
         }
+        Rc::get_mut(&mut self.buffer).expect("nobody else has it")
     }
 
+    /// Writes the whole buffer at the end.
     async fn write_out(&mut self) -> io::Result<()> {
-        let fresh = self.empty_buffer();
-        let full = Rc::new(std::mem::replace(&mut self.buffer, fresh));
+        let written = self.file.write_rc_at(Rc::clone(&self.buffer), self.offset).await.map_err(plain)?;
+        if written != self.buffer.len() {
+            // The kernel writes less only where there is no room for more.
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         self.filled = 0;
-        self.offset += self.write_at(&full).await?;
+        self.offset += written as u64;
         Ok(())
     }
 
@@ -139,7 +137,8 @@ impl Sink for DirectFile {
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let taken = bytes.len().min(WRITE_BYTES - self.filled);
-            self.buffer.as_bytes_mut()[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
+            let filled = self.filled;
+            self.room().as_bytes_mut()[filled..filled + taken].copy_from_slice(&bytes[..taken]);
             self.filled += taken;
             bytes = &bytes[taken..];
             if self.filled == WRITE_BYTES {
@@ -153,7 +152,7 @@ impl Sink for DirectFile {
         let bytes = self.offset + self.filled as u64;
         if self.filled > 0 {
             let length = self.file.align_up(self.filled as u64) as usize;
-            self.buffer.trim_to_size(length);
+            self.room().trim_to_size(length);
             self.write_out().await?;
         }
         self.finish_at(bytes).await
