@@ -149,6 +149,13 @@ pub const LOG_LINES_MAX: usize = 4096;
 /// Bytes of one line of the log; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
 
+/// Connections that wait in the kernel to be accepted, unless `clientPortListenBacklog` says otherwise.
+pub const LISTEN_BACKLOG: u32 = 4096;
+/// Descriptors that connections leave for the log, snapshots, probes, pipes and whatever else the server opens.
+pub const DESCRIPTORS_RESERVED: u32 = 64;
+/// The same for each core: its ring, its queues' events, what its threads open.
+pub const DESCRIPTORS_RESERVED_PER_CORE: u32 = 16;
+
 /// Sends started for one fan-out before other inputs get their turn.
 pub const FAN_OUT_SLICE: usize = 128;
 

@@ -5,6 +5,8 @@
 mod support;
 
 use ringkeeper::ids::Zxid;
+use ringkeeper::limits::LOG_BLOCK;
+use ringkeeper::log::frame::{FRAME_HEADER_BYTES, FrameHeader, KIND_TXNS, Seed, SegmentHeader};
 use ringkeeper::tree::image::{self, ImageOptions};
 use ringkeeper::tree::{OwnerRules, Tree};
 use std::collections::BTreeSet;
@@ -12,6 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use support::{Client, Server, eventually, files};
+use zerocopy::IntoBytes;
 
 /// Small segments and a snapshot every few writes.
 const SMALL: &str = "snapCount=6\npreAllocSize=4096\nringkeeper.shards=1";
@@ -114,6 +117,58 @@ fn data_whose_digests_do_not_match_is_served_only_if_somebody_says_so() {
     });
     server.wait_until_it_serves();
     assert_eq!(server.connect().get("/big").unwrap(), value(last));
+}
+
+/// Changes the digest in the last transaction of the newest segment with one; all checksums are made right again.
+fn falsify_a_digest(server: &Server) -> PathBuf {
+    for path in server.segments().into_iter().rev() {
+        let mut bytes = fs::read(&path).unwrap();
+        let Some(segment) = SegmentHeader::read(&bytes) else { continue };
+        let seed = Seed::of(segment.log_id.get());
+        let header = |bytes: &[u8], at: usize| {
+            let frame = FrameHeader::read(bytes.get(at..)?, seed)?;
+            (frame.kind.get() == KIND_TXNS && frame.segment.get() == segment.segment.get()).then_some(frame)
+        };
+        let last = (0..bytes.len()).step_by(LOG_BLOCK).rev().find(|at| header(&bytes, *at).is_some());
+        let Some(at) = last else { continue };
+        let mut frame = header(&bytes, at).unwrap();
+        let body = at + FRAME_HEADER_BYTES;
+        let end = body + frame.body_bytes.get() as usize;
+        // The digest's lowest byte is the last one of a transaction.
+        bytes[end - 1] ^= 1;
+        frame.seal(seed, &bytes[body..end]);
+        bytes[at..body].copy_from_slice(frame.as_bytes());
+        fs::write(&path, &bytes).unwrap();
+        return path;
+    }
+    panic!("no transaction is in the log");
+}
+
+#[test]
+fn a_log_whose_digests_do_not_match_is_refused_with_the_way_out() {
+    let mut server = Server::start("ringkeeper.shards=1", &[]);
+    let mut client = server.connect();
+    assert_eq!(client.create("/a", b"0", 0).err, 0);
+    for number in 1..=20 {
+        assert_eq!(client.set("/a", number.to_string().as_bytes()).err, 0);
+    }
+    server.kill();
+    falsify_a_digest(&server);
+    for _ in 0..2 {
+        let before = names(&server.data());
+        server.spawn();
+        assert_eq!(server.wait(), 1);
+        assert_eq!(names(&server.data()), before, "a refused start changes nothing");
+    }
+    let log = server.log();
+    for part in ["digest", "ringkeeper.digest.mismatch=warn"] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    server.spawn_with(|command| {
+        command.arg("-Dringkeeper.digest.mismatch=warn");
+    });
+    server.wait_until_it_serves();
+    assert_eq!(server.connect().get("/a").unwrap(), b"20");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub struct Epoll {
     gone: Vec<ConnId>,
     lingering: Lingering,
     accept_pause: AcceptPause,
+    /// Connections of one listener accepted per turn.
+    accepts_max: usize,
     files: Vec<Option<(Arc<OwnedFd>, Durability)>>,
     /// None only while dropping.
     disk: Option<mpsc::Sender<DiskWrite>>,
@@ -87,6 +89,7 @@ impl Epoll {
             gone: Vec::new(),
             lingering: Lingering::default(),
             accept_pause: AcceptPause::default(),
+            accepts_max: ACCEPTS_PER_TURN,
             files: Vec::new(),
             disk: Some(disk),
             disk_thread: Some(disk_thread),
@@ -190,7 +193,7 @@ impl Epoll {
     }
 
     fn accept(&mut self, number: usize, sink: &mut dyn FnMut(Event<'_>)) {
-        for _ in 0..ACCEPTS_PER_TURN {
+        for _ in 0..self.accepts_max {
             let Some(Some(listener)) = self.listeners.get(number) else { return };
             match listener.accept() {
                 Ok((socket, peer)) => {
@@ -258,6 +261,10 @@ impl Backend for Epoll {
         control(&self.poll, libc::EPOLL_CTL_ADD, listener.as_raw_fd(), events, LISTENER | number as u64)?;
         self.listeners.push(Some(listener));
         Ok(number)
+    }
+
+    fn accept_one_by_one(&mut self, on: bool) {
+        self.accepts_max = if on { 1 } else { ACCEPTS_PER_TURN };
     }
 
     fn stop_listening(&mut self) {

@@ -58,6 +58,9 @@ pub trait Backend {
     fn listen(&mut self, listener: TcpListener) -> std::io::Result<usize>;
     /// Stops accepting on all listeners and closes them.
     fn stop_listening(&mut self);
+    /// At most one connection per listener and turn is accepted from now on, or again as many as there are: what is
+    /// accepted has a descriptor before anybody can refuse it.
+    fn accept_one_by_one(&mut self, on: bool);
     /// Takes over a connected socket (made non-blocking, TCP_NODELAY set) and starts receiving.
     fn adopt(&mut self, socket: OwnedFd) -> std::io::Result<ConnId>;
     /// Sends all of `buffer`; partial sends are continued inside. Exactly one `Sent` or `Closed` follows.

@@ -38,6 +38,8 @@ pub struct Uring {
     retired: Vec<OwnedFd>,
     lingering: Lingering,
     accept_pause: AcceptPause,
+    /// Accepts are armed for one connection each.
+    accepts_one: bool,
     is_deferred: bool,
     event_fd: Arc<EventFd>,
     event_count: Box<u64>,
@@ -115,6 +117,7 @@ impl Uring {
             retired: Vec::new(),
             lingering: Lingering::default(),
             accept_pause: AcceptPause::default(),
+            accepts_one: false,
             is_deferred,
             event_fd,
             event_count: Box::new(0),
@@ -168,7 +171,11 @@ impl Uring {
     fn arm_accept(&mut self, listener: usize) {
         let Some(Some(socket)) = self.listeners.get(listener) else { return };
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd())).flags(flags).build();
+        let fd = types::Fd(socket.as_raw_fd());
+        let entry = match self.accepts_one {
+            true => opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).flags(flags).build(),
+            false => opcode::AcceptMulti::new(fd).flags(flags).build(),
+        };
         self.push(entry.user_data(user_data(KIND_ACCEPT, 0, listener as u32)));
     }
 
@@ -432,6 +439,17 @@ impl Backend for Uring {
         let number = self.listeners.len() - 1;
         self.arm_accept(number);
         Ok(number)
+    }
+
+    fn accept_one_by_one(&mut self, on: bool) {
+        if std::mem::replace(&mut self.accepts_one, on) || !on {
+            return;
+        }
+        // What is armed for many ends, and is armed for one then.
+        for number in 0..self.listeners.len() {
+            let entry = opcode::AsyncCancel::new(user_data(KIND_ACCEPT, 0, number as u32)).build();
+            self.push(entry.user_data(user_data(KIND_CANCEL, 0, 0)));
+        }
     }
 
     fn stop_listening(&mut self) {

@@ -97,6 +97,8 @@ pub enum RefuseReason {
     PerAddress,
     /// `maxCnxns` in total.
     Total,
+    /// Further ones would take descriptors that the log and snapshots need.
+    Descriptors,
     /// The member stops.
     Stopping,
 }

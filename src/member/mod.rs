@@ -35,7 +35,7 @@ mod tests;
 
 pub use io::{MemberInput, MemberOutput, RefuseReason, Usage};
 pub use restore::{OnMismatch, Progress, RestoreSource, Restored, SnapshotFile, follow_session, restore};
-pub use settings::{MemberSettings, SNAPSHOT_TXNS};
+pub use settings::{Descriptors, MemberSettings, SNAPSHOT_TXNS};
 
 use crate::ids::{Now, Origin, SegmentId, SessionId, Zxid};
 use crate::limits::{EXPIRY_GRACE_MS_MAX, WORDS_AT_ONCE, WORDS_BYTES_MAX};
@@ -157,11 +157,7 @@ impl Member {
             stalled: VecDeque::new(),
             pending: VecDeque::new(),
             pending_bytes: 0,
-            admission: Admission::new(
-                settings.shards,
-                settings.connections_per_address_max,
-                settings.connections_max,
-            ),
+            admission: Admission::new(&settings),
             snapshots: Snapshots::new(&settings, snapshots, txns_since_snapshot),
             asks: Asks::new(settings.shards),
             no_expiry_before_ms: 0,
@@ -282,6 +278,16 @@ impl Member {
     /// Why a connection was refused, in words for the operator.
     pub fn why_refused(&self, reason: RefuseReason) -> String {
         self.admission.why_refused(reason)
+    }
+
+    /// What the process may open.
+    pub fn descriptors(&self) -> Descriptors {
+        self.settings.descriptors
+    }
+
+    /// Connections that are taken.
+    pub fn connections(&self) -> u32 {
+        self.admission.total()
     }
 
     /// The data at the proposed state, for inspection.

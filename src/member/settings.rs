@@ -1,6 +1,7 @@
 //! What the operator decides about the member. The defaults are those of ZooKeeper 3.9, where a field does not say otherwise.
 
 use crate::ids::ServerId;
+use crate::limits::{DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PER_CORE, LISTEN_BACKLOG};
 use crate::mesh::Common;
 use crate::tree::OwnerRules;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct MemberSettings {
     pub connections_per_address_max: u32,
     /// `maxCnxns`; 0 is without a limit.
     pub connections_max: u32,
+    /// What the process may open, found by the driver.
+    pub descriptors: Descriptors,
     /// `snapCount`, at least 2; None for [`SNAPSHOT_TXNS`]: see `Snapshots::on_txn`.
     pub snapshot_txns: Option<u64>,
     /// `snapSizeLimitInKb` in bytes; 0 is without a limit.
@@ -58,6 +61,38 @@ pub struct MemberSettings {
     pub configuration: Arc<str>,
 }
 
+/// How many descriptors the process may have open, and how many of them connections leave to others.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Descriptors {
+    /// `RLIMIT_NOFILE`; 0 is without a limit.
+    pub open_max: u64,
+    /// Not for connections.
+    pub reserved: u64,
+}
+
+impl Descriptors {
+    /// Of so many, half at most are kept back on this many cores.
+    pub fn of(open_max: u64, cores: usize) -> Descriptors {
+        let wanted = u64::from(DESCRIPTORS_RESERVED) + cores as u64 * u64::from(DESCRIPTORS_RESERVED_PER_CORE);
+        Descriptors { open_max, reserved: wanted.min(open_max / 2) }
+    }
+
+    /// With so many open, half of what is kept for others is used up: by sockets of clients that are gone.
+    pub fn is_short(&self, open: u64) -> bool {
+        self.open_max > 0 && open + self.reserved / 2 >= self.open_max
+    }
+
+    /// So few connections are left that as many as wait in the kernel would be too many.
+    pub fn is_near(&self, connections: u32) -> bool {
+        self.open_max > 0 && connections.saturating_add(LISTEN_BACKLOG) >= self.connections_max()
+    }
+
+    /// How many connections there may be; 0 is without a limit.
+    pub fn connections_max(&self) -> u32 {
+        u32::try_from(self.open_max - self.reserved).unwrap_or(u32::MAX)
+    }
+}
+
 /// Transactions between snapshots where nobody has set `snapCount`.
 pub const SNAPSHOT_TXNS: u64 = 100_000;
 
@@ -75,6 +110,7 @@ impl Default for MemberSettings {
             close_session_paths: true,
             connections_per_address_max: 60,
             connections_max: 0,
+            descriptors: Descriptors::default(),
             snapshot_txns: None,
             snapshot_bytes: 4 << 30,
             snapshots_kept: 3,

@@ -9,7 +9,7 @@ use crate::io::ring::Reader;
 use crate::io::{Backend, Durability, Event, open_backend, process};
 use crate::limits::{WORDS_BYTES_MAX, WORDS_MAX};
 use crate::log::LogOutput;
-use crate::member::{Member, MemberInput, MemberOutput, RefuseReason, Usage};
+use crate::member::{Descriptors, Member, MemberInput, MemberOutput, RefuseReason, Usage};
 use crate::mesh::{Lag, ToMember, ToShard, Word};
 use crate::scribe::Report;
 use crate::shard::{Shard, ShardInput, ShardOutput};
@@ -50,7 +50,8 @@ pub struct MemberSeat {
     waiting: VecDeque<ToMember>,
     is_stopped: bool,
     snapshot_bytes: u64,
-    open_files_max: u64,
+    open_files: process::OpenFiles,
+    descriptors: Descriptors,
     usage_due_ms: u64,
 }
 
@@ -62,6 +63,7 @@ impl MemberSeat {
         folders: &boot::Folders,
         durability: Durability,
     ) -> MemberSeat {
+        let descriptors = member.descriptors();
         MemberSeat {
             member,
             scribe,
@@ -76,7 +78,8 @@ impl MemberSeat {
             waiting: VecDeque::new(),
             is_stopped: false,
             snapshot_bytes: scribe::folder_bytes(&folders.data),
-            open_files_max: process::raise_open_files(),
+            open_files: process::OpenFiles::new(),
+            descriptors,
             usage_due_ms: 0,
         }
     }
@@ -86,11 +89,19 @@ impl MemberSeat {
         self.member.is_accepting() && !self.scribe.is_behind()
     }
 
+    fn tell_refused(&mut self, peer: SocketAddr, reason: RefuseReason) {
+        self.refused += 1;
+        if self.refused.is_power_of_two() {
+            let why = self.member.why_refused(reason);
+            tracing::warn!("refused a connection of {peer}: {why} ({} refused so far)", self.refused);
+        }
+    }
+
     fn usage(&self) -> MemberInput {
         MemberInput::Usage(Usage {
             snapshot_bytes: self.snapshot_bytes,
-            open_files: process::open_files(),
-            open_files_max: self.open_files_max,
+            open_files: self.open_files.count(),
+            open_files_max: self.open_files.max(),
         })
     }
 }
@@ -136,6 +147,8 @@ impl Core {
         }
         let mut backend = open_backend(plan.io, plan.event_fd, plan.index == 0)
             .map_err(|error| format!("no way to do IO on core {}: {error}", plan.index))?;
+        let is_near = seat.as_ref().is_some_and(|seat| seat.descriptors.is_near(0));
+        backend.accept_one_by_one(is_near);
         for listener in plan.listeners {
             backend.listen(listener).map_err(|error| format!("cannot accept connections: {error}"))?;
         }
@@ -480,6 +493,11 @@ impl Core {
 
     fn on_accepted(&mut self, now: Now, socket: OwnedFd, peer: SocketAddr) {
         let Some(seat) = &mut self.seat else { return };
+        let is_near = seat.descriptors.is_near(seat.member.connections());
+        self.backend.accept_one_by_one(is_near);
+        if is_near && seat.descriptors.is_short(seat.open_files.count()) {
+            return seat.tell_refused(peer, RefuseReason::Descriptors);
+        }
         let token = seat.next_token;
         seat.next_token += 1;
         // A listener for both families names IPv4 clients ::ffff:a.b.c.d; ACLs and limits know them as a.b.c.d.
@@ -502,11 +520,7 @@ impl Core {
     fn on_refuse(&mut self, token: u64, reason: RefuseReason) {
         let Some(seat) = &mut self.seat else { return };
         let Some((_, peer)) = seat.accepted.remove(&token) else { return };
-        seat.refused += 1;
-        if seat.refused.is_power_of_two() {
-            let why = seat.member.why_refused(reason);
-            tracing::warn!("refused a connection of {peer}: {why} ({} refused so far)", seat.refused);
-        }
+        seat.tell_refused(peer, reason);
     }
 
     fn adopt(&mut self, now: Now, socket: OwnedFd, peer: SocketAddr) {

@@ -31,7 +31,7 @@ use crate::io::ring::Reader;
 use crate::io::sys::EventFd;
 use crate::io::{Durability, IoChoice, Waker, signals};
 use crate::limits::MESH_QUEUE_MAX;
-use crate::member::{Member, MemberSettings};
+use crate::member::{Descriptors, Member, MemberSettings};
 use crate::mesh::Word;
 use crate::shard::{Shard, ShardSettings};
 use core::{Core, CoreMessage, MemberSeat};
@@ -51,6 +51,7 @@ pub fn run(mut options: ServerOptions, on_hang_up: &dyn Fn()) -> Result<(), Stri
     crate::io::process::avoid_huge_pages();
     let open_files = crate::io::process::raise_open_files();
     let layout = options.layout();
+    options.member.descriptors = Descriptors::of(open_files, usize::from(layout.shards));
     tracing::info!(
         "Ringkeeper {} on Linux {}",
         env!("CARGO_PKG_VERSION"),

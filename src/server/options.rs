@@ -89,7 +89,7 @@ impl ServerOptions {
 
     /// Connections the kernel may hold before they are accepted; fan-in after a restart is large.
     pub fn backlog(&self) -> i32 {
-        if self.listen_backlog <= 0 { LISTEN_BACKLOG } else { self.listen_backlog }
+        if self.listen_backlog <= 0 { limits::LISTEN_BACKLOG as i32 } else { self.listen_backlog }
     }
 
     /// Which core does what, on the CPUs that are named or else all that this process may use.
@@ -123,4 +123,3 @@ impl ServerOptions {
     }
 }
 
-const LISTEN_BACKLOG: i32 = 4096;
