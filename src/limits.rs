@@ -142,6 +142,8 @@ pub const COMPLAINTS_AT_ONCE: u32 = 5;
 pub const COMPLAINTS_EVERY_MS: u64 = 10_000;
 /// When the member has taken no requests for so long, it says so.
 pub const STALL_TOLD_AFTER_MS: u64 = 1000;
+/// `ringkeeper.slowRequestMs`: a request that waits for so long is told of.
+pub const SLOW_REQUEST_MS: u64 = 1000;
 /// A disk that stays slow is told of this often.
 pub const SLOW_LOG_EVERY_MS: u64 = 10_000;
 /// Lines of the log that wait to be written; more are dropped and counted.

@@ -1,6 +1,6 @@
 //! A siege: hostile clients of every kind at once, beside a healthy load that must not notice them. Memory stays within
 //! what `start --check` promises, every acknowledged write is there after kill -9. How long it lasts is up to
-//! RINGKEEPER_SIEGE_SECONDS; latencies are printed, never asserted: the machine has other guests.
+//! RINGKEEPER_SIEGE_SECONDS, five minutes unless set; latencies are printed, never asserted: the machine has other guests.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -25,8 +25,9 @@ const HEALTHY_CLIENTS: usize = 4;
 const HEALTHY_PAUSE: Duration = Duration::from_millis(2);
 
 #[test]
+#[ignore = "a stage of scripts/test of its own: scripts/test siege"]
 fn hostile_clients_of_every_kind_beside_a_healthy_load() {
-    let seconds = std::env::var("RINGKEEPER_SIEGE_SECONDS").map_or(12, |text| text.parse().expect("seconds"));
+    let seconds = std::env::var("RINGKEEPER_SIEGE_SECONDS").map_or(300, |text| text.parse().expect("seconds"));
     let mut server = Server::start(SETTINGS, &[]);
     let promised = promised_bytes(&server);
     prepare(&server);

@@ -283,6 +283,7 @@ static SETTINGS: &[Setting] = &[
     row!("ringkeeper.watchBytesMax", server.shard.watch_bounds.bytes_max, |text| {
         value::integer(text, 1 << 20, LONG)
     }),
+    row!("ringkeeper.slowRequestMs", server.shard.slow_request_ms, |text| value::integer(text, 0, LONG)),
     row!("ringkeeper.shards", server.shards, value::shards),
     row!("ringkeeper.io", server.io, value::io_choice),
     row!("ringkeeper.scribe", server.scribe, value::scribe),

@@ -15,9 +15,11 @@ pub enum Kind {
     Identities,
     /// The shard holds more than it may.
     Shed,
+    /// A request waited for long.
+    Slow,
 }
 
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 /// How much was written of each kind.
 #[derive(Default)]
@@ -27,6 +29,8 @@ pub struct Complaints {
 
 #[derive(Clone, Copy, Default)]
 struct Window {
+    /// So far, written or not.
+    total: u64,
     until_ms: u64,
     written: u32,
     silent: u64,
@@ -36,6 +40,7 @@ impl Complaints {
     /// Writes what `text` says, with the number of those of its kind that were kept silent before it; or counts it.
     pub fn warn(&mut self, now: Now, kind: Kind, text: impl FnOnce() -> String) {
         let window = &mut self.kinds[kind as usize];
+        window.total += 1;
         if now.mono_ms >= window.until_ms {
             (window.until_ms, window.written) = (now.mono_ms + COMPLAINTS_EVERY_MS, 0);
         }
@@ -49,6 +54,14 @@ impl Complaints {
             0 => tracing::warn!("{text}"),
             silent => tracing::warn!("{text} ({silent} more of this kind before it)"),
         }
+    }
+}
+
+impl Complaints {
+    /// How many of a kind there were.
+    #[cfg(test)]
+    pub fn total(&self, kind: Kind) -> u64 {
+        self.kinds[kind as usize].total
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Pending {
     pub bytes: usize,
     /// A read whose answer may have to be put together in slices.
     pub is_long: bool,
+    /// Of the path that the record begins with, for the operator.
+    pub path_bytes: u32,
 }
 
 /// What one connection may hold.
@@ -129,6 +131,11 @@ pub struct Conn {
     pub stats: ConnStats,
 }
 
+/// Of the path that most records begin with.
+pub fn path_bytes(body: &[u8]) -> u32 {
+    super::requests::frame_at(body, 0).map_or(0, |path| path.len() as u32)
+}
+
 impl Conn {
     /// A fresh connection.
     pub fn new(id: ConnId, peer: SocketAddr, now: Now, bounds: ConnBounds) -> Conn {
@@ -169,7 +176,8 @@ impl Conn {
 
     /// Queues a request that the member answers.
     #[inline]
-    pub fn push_write(&mut self, xid: i32, op: Op, bytes: usize, now: Now) {
+    pub fn push_write(&mut self, xid: i32, op: Op, body: &[u8], now: Now) {
+        let bytes = body.len();
         self.writes_pending += 1;
         self.pending_bytes += bytes;
         self.pending.push_back(Pending {
@@ -179,6 +187,7 @@ impl Conn {
             body: None,
             bytes,
             is_long: false,
+            path_bytes: path_bytes(body),
         });
     }
 
@@ -188,8 +197,8 @@ impl Conn {
         let bytes = body.len();
         self.pending_bytes += bytes;
         self.long_reads += usize::from(is_long);
-        let body = Some(body.into());
-        self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body, bytes, is_long });
+        let (path_bytes, body) = (path_bytes(body), Some(body.into()));
+        self.pending.push_back(Pending { xid, op, at_ms: now.mono_ms, body, bytes, is_long, path_bytes });
     }
 
     /// A read that cannot be answered yet is the next one to answer.
@@ -197,8 +206,8 @@ impl Conn {
         let bytes = body.len();
         self.pending_bytes += bytes;
         self.long_reads += 1;
-        let body = Some(body.into());
-        self.pending.push_front(Pending { xid, op, at_ms, body, bytes, is_long: true });
+        let (path_bytes, body) = (path_bytes(body), Some(body.into()));
+        self.pending.push_front(Pending { xid, op, at_ms, body, bytes, is_long: true, path_bytes });
         self.awaits_listing = true;
     }
 

@@ -89,6 +89,8 @@ pub struct ShardSettings {
     pub watch_bounds: watches::Bounds,
     /// What one connection may hold.
     pub conn_bounds: ConnBounds,
+    /// A request that waits for so long is told of (`ringkeeper.slowRequestMs`), ms; 0: none is.
+    pub slow_request_ms: u64,
     /// The answer to `envi`.
     pub environment: String,
 }
@@ -116,6 +118,7 @@ impl Default for ShardSettings {
                 bytes_max: limits::WATCH_BYTES_MAX,
             },
             conn_bounds: ConnBounds::default(),
+            slow_request_ms: limits::SLOW_REQUEST_MS,
             environment: String::new(),
         }
     }

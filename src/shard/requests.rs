@@ -1,7 +1,7 @@
 //! From bytes to requests: framing, the order of a connection, who answers what, back-pressure.
 
 use super::complaints::{Kind, protocol};
-use super::conn::{Conn, Phase};
+use super::conn::{self, Conn, Phase};
 use super::handshake::First;
 use super::reads::{self, Answered, ReadContext};
 use super::{Shard, ShardOutput, conn_in};
@@ -321,7 +321,7 @@ impl Shard {
     ) {
         let shard = self.settings.shard;
         let Some(conn) = self.conn_mut(id) else { return };
-        conn.push_write(xid, op, body.len(), now);
+        conn.push_write(xid, op, body, now);
         let request = ClientRequest {
             origin: Origin { shard, conn: id },
             session: conn.session,
@@ -414,6 +414,9 @@ impl Shard {
         *conn.out.tail() = reply;
         self.scratch = events;
         let is_over = self.queue_reply(&mut conn, Some(op), header.xid, zxid, at_ms);
+        if self.is_slow(at_ms) {
+            self.tell_slow(&conn, header.op, conn::path_bytes(body), at_ms);
+        }
         self.conns[id.slot as usize] = Some(conn);
         if is_over {
             self.bound_output(id, out);
@@ -451,6 +454,9 @@ impl Shard {
         });
         let op = Op::from_i32(pending.op);
         let is_over = self.queue_reply(&mut conn, op, pending.xid, zxid, pending.at_ms);
+        if self.is_slow(pending.at_ms) {
+            self.tell_slow(&conn, pending.op, pending.path_bytes, pending.at_ms);
+        }
         self.conns[id.slot as usize] = Some(conn);
         if is_over {
             self.bound_output(id, out);
@@ -525,6 +531,29 @@ impl Shard {
         self.stats.on_latency(latency_ms, op.is_some_and(Op::is_for_member));
         self.sends.queue(conn, true);
         self.sends.held_bytes() > self.settings.output_bytes_max
+    }
+
+    /// The request that arrived then has waited for longer than the operator wants.
+    #[inline]
+    pub(super) fn is_slow(&self, at_ms: u64) -> bool {
+        let waited_ms = self.now.mono_ms - at_ms;
+        waited_ms >= self.settings.slow_request_ms && self.settings.slow_request_ms > 0
+    }
+
+    #[cold]
+    pub(super) fn tell_slow(&mut self, conn: &Conn, op: i32, path_bytes: u32, at_ms: u64) {
+        let (waited_ms, session, peer) = (self.now.mono_ms - at_ms, conn.session, conn.peer);
+        let threshold_ms = self.settings.slow_request_ms;
+        // Those of many paths begin with something else.
+        let has_path = !matches!(Op::from_i32(op), Some(Op::Multi | Op::MultiRead | Op::SetWatches | Op::SetWatches2));
+        let path_bytes = if has_path { path_bytes } else { 0 };
+        self.complaints.warn(self.now, Kind::Slow, || {
+            let op = Op::from_i32(op).map_or_else(|| format!("operation {op}"), |op| format!("{op:?}"));
+            format!(
+                "a request waited {waited_ms} ms for its answer (ringkeeper.slowRequestMs={threshold_ms}): {op} of session \
+                 {session} from {peer}, a path of {path_bytes} bytes"
+            )
+        });
     }
 
     /// A reply outside the order of requests.
