@@ -27,7 +27,8 @@ const HEALTHY_PAUSE: Duration = Duration::from_millis(2);
 #[test]
 #[ignore = "a stage of scripts/test of its own: scripts/test siege"]
 fn hostile_clients_of_every_kind_beside_a_healthy_load() {
-    let seconds = std::env::var("RINGKEEPER_SIEGE_SECONDS").map_or(300, |text| text.parse().expect("seconds"));
+    let seconds =
+        std::env::var("RINGKEEPER_SIEGE_SECONDS").map_or(300, |text| text.parse().expect("seconds"));
     let mut server = Server::start(SETTINGS, &[]);
     let promised = promised_bytes(&server);
     prepare(&server);

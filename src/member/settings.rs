@@ -73,7 +73,8 @@ pub struct Descriptors {
 impl Descriptors {
     /// Of so many, half at most are kept back on this many cores.
     pub fn of(open_max: u64, cores: usize) -> Descriptors {
-        let wanted = u64::from(DESCRIPTORS_RESERVED) + cores as u64 * u64::from(DESCRIPTORS_RESERVED_PER_CORE);
+        let wanted =
+            u64::from(DESCRIPTORS_RESERVED) + cores as u64 * u64::from(DESCRIPTORS_RESERVED_PER_CORE);
         Descriptors { open_max, reserved: wanted.min(open_max / 2) }
     }
 

@@ -545,7 +545,8 @@ impl Shard {
         let (waited_ms, session, peer) = (self.now.mono_ms - at_ms, conn.session, conn.peer);
         let threshold_ms = self.settings.slow_request_ms;
         // Those of many paths begin with something else.
-        let has_path = !matches!(Op::from_i32(op), Some(Op::Multi | Op::MultiRead | Op::SetWatches | Op::SetWatches2));
+        let has_path =
+            !matches!(Op::from_i32(op), Some(Op::Multi | Op::MultiRead | Op::SetWatches | Op::SetWatches2));
         let path_bytes = if has_path { path_bytes } else { 0 };
         self.complaints.warn(self.now, Kind::Slow, || {
             let op = Op::from_i32(op).map_or_else(|| format!("operation {op}"), |op| format!("{op:?}"));

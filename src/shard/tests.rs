@@ -79,7 +79,12 @@ fn a_request_that_waits_for_long_is_told_of() {
     let mut shard = shard();
     shard.now = at(2000);
     assert!(!shard.is_slow(1001) && shard.is_slow(1000));
-    let conn = Conn::new(ConnId { slot: 0, generation: 1 }, "127.0.0.1:9".parse().expect("an address"), at(0), ConnBounds::default());
+    let conn = Conn::new(
+        ConnId { slot: 0, generation: 1 },
+        "127.0.0.1:9".parse().expect("an address"),
+        at(0),
+        ConnBounds::default(),
+    );
     shard.tell_slow(&conn, 5, 7, 1000);
     assert_eq!(shard.complaints.total(Kind::Slow), 1);
     shard.settings.slow_request_ms = 0;
