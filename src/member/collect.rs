@@ -9,6 +9,7 @@ use crate::tree::{Effects, Undo};
 use crate::wire::Txn;
 
 /// A round under way: what is before this path was looked at, and so many may still go.
+#[derive(Default)]
 pub(super) struct Round {
     after: Box<str>,
     left: usize,

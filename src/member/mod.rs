@@ -206,10 +206,11 @@ impl Member {
         if !matches!(self.phase, Phase::Running) {
             return None;
         }
-        let expiry = self.sessions.next_timeout_ms().map(|due| due.max(self.no_expiry_before_ms));
         if self.collecting.is_some() || (self.asks.has_work() && !self.waits_for_shards()) {
-            return Some(0);
+            // What goes on in the next turn has been due since the last one: no timer is late because of it.
+            return Some(self.turn_ms);
         }
+        let expiry = self.sessions.next_timeout_ms().map(|due| due.max(self.no_expiry_before_ms));
         let log = [self.room.retry_at_ms(), self.log_writes.slow_at_ms(), self.stall.told_at_ms()];
         let timers = [expiry, self.collect_at_ms].into_iter().chain(log);
         timers.flatten().min()

@@ -753,6 +753,28 @@ fn a_question_is_answered_when_every_shard_has_said_its_part() {
     assert_eq!(&**text, "0 connections watching 3 paths\nTotal watches:4\n");
 }
 
+/// Work that goes on in the next turn is not a timer that is late.
+#[test]
+fn a_long_text_and_a_long_round_of_the_collector_keep_no_session_from_expiring() {
+    let mut world = World::new(MemberSettings::default());
+    world.connect(1);
+    world.now.mono_ms += 100_000;
+    world.flush();
+    let mut tick = |is_round: bool| {
+        if is_round {
+            world.member.collecting = Some(Default::default());
+        } else {
+            let dump = ToMember::Ask { origin: origin(3), question: Question::Dump };
+            world.step(MemberInput::FromShard(dump));
+        }
+        assert_eq!(world.member.next_timeout(), Some(world.now.mono_ms), "at once");
+        world.step(MemberInput::Tick);
+        assert!(world.member.no_expiry_before_ms <= world.now.mono_ms);
+    };
+    tick(false);
+    tick(true);
+}
+
 #[test]
 fn a_used_up_zxid_counter_moves_on_to_the_next_epoch() {
     let settings = MemberSettings::default();
