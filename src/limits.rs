@@ -75,6 +75,8 @@ pub const IDENTITIES_BYTES_MAX: usize = 64 << 10;
 pub const CONN_WATCH_BYTES_MAX: usize = 256 << 20;
 /// `ringkeeper.watchBytesMax`: the same over all connections of all shards.
 pub const WATCH_BYTES_MAX: usize = 1 << 30;
+/// Watches of connections that are gone which one turn takes away.
+pub const WATCHES_LEAVING_AT_ONCE: usize = 1024;
 /// What a watch takes beside its path.
 pub const WATCH_BYTES: usize = 160;
 

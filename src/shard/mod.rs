@@ -301,6 +301,7 @@ impl Shard {
         }
         self.advance_listings(now, out);
         self.advance_asked(out);
+        self.watches.advance(limits::WATCHES_LEAVING_AT_ONCE);
         if self.sends.held_bytes() > self.settings.output_bytes_max {
             self.shed(out);
         }
@@ -324,7 +325,10 @@ impl Shard {
 
     /// True while a further `flush` would emit something.
     pub fn has_work(&self) -> bool {
-        !self.sends.is_empty() || self.listings.has_work() || !self.asked.is_empty()
+        !self.sends.is_empty()
+            || self.listings.has_work()
+            || !self.asked.is_empty()
+            || self.watches.is_leaving()
     }
 
     /// When the next `Tick` is due, in monotonic ms.

@@ -4,11 +4,12 @@
 //! non-empty set of modes on one side. Paths without watchers are forgotten. Does not know what a change is; `apply`
 //! asks it whom to tell.
 
-use crate::limits::WATCH_BYTES;
+use crate::limits::{WATCH_BYTES, WATCHES_LEAVING_AT_ONCE};
 use foldhash::fast::FixedState;
 use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashSet, HashTable};
 use smallvec::SmallVec;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 
 /// How a connection watches a path; several at once are possible.
@@ -42,7 +43,14 @@ pub struct Watches {
     by_path: HashTable<u32>,
     paths: Vec<WatchedPath>,
     free: Vec<u32>,
-    by_conn: HashMap<u32, Watching, FixedState>,
+    /// What each watcher watches. Connections have numbers of their own here: who is gone keeps its number until the last of
+    /// its watches is taken away, and its slot may be another one's by then.
+    by_watcher: HashMap<u32, Watching, FixedState>,
+    by_conn: HashMap<u32, u32, FixedState>,
+    /// The connection of each watcher; `GONE` of those that are leaving, and of free numbers.
+    conns: Vec<u32>,
+    free_watchers: Vec<u32>,
+    leaving: VecDeque<Leaving>,
     bounds: Bounds,
     /// What all watches take, counted per connection and path.
     bytes: usize,
@@ -69,6 +77,14 @@ pub struct Bounds {
     /// All.
     pub bytes_max: usize,
 }
+
+/// A connection that is gone, and what is still to be taken away of its watches.
+struct Leaving {
+    watcher: u32,
+    paths: Vec<u32>,
+}
+
+const GONE: u32 = u32::MAX;
 
 /// What one connection watches.
 struct Watching {
@@ -109,7 +125,11 @@ impl Watches {
             by_path: HashTable::new(),
             paths: Vec::new(),
             free: Vec::new(),
+            by_watcher: HashMap::with_hasher(hasher.clone()),
             by_conn: HashMap::with_hasher(hasher),
+            conns: Vec::new(),
+            free_watchers: Vec::new(),
+            leaving: VecDeque::new(),
             bounds,
             bytes: 0,
             recursive: 0,
@@ -122,48 +142,92 @@ impl Watches {
     #[must_use]
     pub fn add(&mut self, conn: u32, path: &str, modes: u8) -> bool {
         let index = self.index_or_insert(path);
-        let hasher = &self.hasher;
-        let new = || Watching { paths: HashSet::with_hasher(hasher.clone()), bytes: 0, data: 0 };
-        let watching = self.by_conn.entry(conn).or_insert_with(new);
+        let watcher = self.watcher_or_insert(conn);
+        let watching = self.by_watcher.get_mut(&watcher).expect("a watcher has an entry");
         if watching.paths.insert(index) {
             watching.bytes += cost(path);
             self.bytes += cost(path);
             if watching.bytes > self.bounds.conn_bytes_max || self.bytes > self.bounds.bytes_max {
-                self.unlist(index, conn);
+                self.unlist(index, watcher);
                 self.forget_if_unwatched(index);
                 return false;
             }
         }
-        let before = self.paths[index as usize].watchers.modes(conn);
-        self.paths[index as usize].watchers.set(conn, before | modes, &self.hasher);
-        self.count(index, conn, before, before | modes);
+        let before = self.paths[index as usize].watchers.modes(watcher);
+        self.paths[index as usize].watchers.set(watcher, before | modes, &self.hasher);
+        self.count(index, watcher, before, before | modes);
         true
+    }
+
+    fn watcher_or_insert(&mut self, conn: u32) -> u32 {
+        if let Some(watcher) = self.by_conn.get(&conn) {
+            return *watcher;
+        }
+        let watcher = self.free_watchers.pop().unwrap_or(self.conns.len() as u32);
+        if watcher as usize == self.conns.len() {
+            self.conns.push(GONE);
+        }
+        assert_eq!(self.conns[watcher as usize], GONE, "a number is free before it is used again");
+        self.conns[watcher as usize] = conn;
+        self.by_conn.insert(conn, watcher);
+        let paths = HashSet::with_hasher(self.hasher.clone());
+        self.by_watcher.insert(watcher, Watching { paths, bytes: 0, data: 0 });
+        watcher
     }
 
     /// The modes in which `conn` watches `path`; 0 for none.
     pub fn modes(&self, conn: u32, path: &str) -> u8 {
-        self.index(path).map_or(0, |index| self.paths[index as usize].watchers.modes(conn))
+        let Some(watcher) = self.by_conn.get(&conn) else { return 0 };
+        self.index(path).map_or(0, |index| self.paths[index as usize].watchers.modes(*watcher))
     }
 
     /// `conn` no longer watches `path` in these modes. Returns the modes that were really there.
     pub fn remove(&mut self, conn: u32, path: &str, modes: u8) -> u8 {
+        let Some(watcher) = self.by_conn.get(&conn).copied() else { return 0 };
         let Some(index) = self.index(path) else { return 0 };
-        let before = self.paths[index as usize].watchers.modes(conn);
-        self.set(index, conn, before & !modes);
+        let before = self.paths[index as usize].watchers.modes(watcher);
+        self.set(index, watcher, before & !modes);
         before & modes
     }
 
-    /// The connection is gone, and its watches with it.
+    /// The connection is gone: it is told of nothing more. Its watches are taken away at once if they are few, else by
+    /// `advance`.
     pub fn remove_conn(&mut self, conn: u32) {
-        let Some(watching) = self.by_conn.remove(&conn) else { return };
-        self.bytes -= watching.bytes;
+        let Some(watcher) = self.by_conn.remove(&conn) else { return };
+        self.conns[watcher as usize] = GONE;
+        let watching = self.by_watcher.remove(&watcher).expect("a watcher has an entry");
         self.data.conns -= u64::from(watching.data > 0);
-        for index in watching.paths {
-            let before = self.paths[index as usize].watchers.modes(conn);
-            self.paths[index as usize].watchers.set(conn, 0, &self.hasher);
-            self.count(index, conn, before, 0);
-            self.forget_if_unwatched(index);
+        self.leaving.push_back(Leaving { watcher, paths: watching.paths.into_iter().collect() });
+        if self.leaving.len() == 1 {
+            self.advance(WATCHES_LEAVING_AT_ONCE);
         }
+    }
+
+    /// Takes away up to so many watches of connections that are gone.
+    pub fn advance(&mut self, at_most: usize) {
+        let mut left = at_most;
+        while let Some(leaving) = self.leaving.front_mut() {
+            let watcher = leaving.watcher;
+            let Some(index) = leaving.paths.pop() else {
+                self.free_watchers.push(watcher);
+                self.leaving.pop_front();
+                continue;
+            };
+            self.bytes -= cost(&self.paths[index as usize].path);
+            let before = self.paths[index as usize].watchers.modes(watcher);
+            self.paths[index as usize].watchers.set(watcher, 0, &self.hasher);
+            self.count(index, watcher, before, 0);
+            self.forget_if_unwatched(index);
+            left -= 1;
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// `advance` has something to do.
+    pub fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
     }
 
     /// A change of `path` fires this table: fills `told` with the connections to tell, each once, and drops their
@@ -176,11 +240,12 @@ impl Watches {
         };
         if let Some(index) = self.index(path) {
             let mut spent: SmallVec<[(u32, u8); 8]> = SmallVec::new();
-            self.paths[index as usize].watchers.each(|conn, modes| {
-                if modes & fires != 0 {
+            self.paths[index as usize].watchers.each(|watcher, modes| {
+                let conn = self.conns[watcher as usize];
+                if modes & fires != 0 && conn != GONE {
                     told.push(conn);
                     if modes & once != 0 {
-                        spent.push((conn, modes & !once));
+                        spent.push((watcher, modes & !once));
                     }
                 }
             });
@@ -208,21 +273,24 @@ impl Watches {
 
     /// The numbers of the paths that a connection watches.
     pub fn paths_of(&self, conn: u32) -> Vec<u32> {
-        self.by_conn.get(&conn).map_or_else(Vec::new, |watching| watching.paths.iter().copied().collect())
+        let watching = self.by_conn.get(&conn).and_then(|watcher| self.by_watcher.get(watcher));
+        watching.map_or_else(Vec::new, |watching| watching.paths.iter().copied().collect())
     }
 
     /// The path of this number, if the connection has a data watch on it.
     pub fn data_path(&self, conn: u32, number: u32) -> Option<&str> {
         let watched = self.paths.get(number as usize)?;
-        (watched.watchers.modes(conn) & mode::IN_DATA_TABLE != 0).then_some(&watched.path)
+        let watcher = self.by_conn.get(&conn)?;
+        (watched.watchers.modes(*watcher) & mode::IN_DATA_TABLE != 0).then_some(&watched.path)
     }
 
     /// The path of this number with the connections that have a data watch on it; None where the numbers end.
     pub fn data_watchers(&self, number: u32) -> Option<(&str, Vec<u32>)> {
         let watched = self.paths.get(number as usize)?;
         let mut conns = Vec::with_capacity(watched.data as usize);
-        watched.watchers.each(|conn, modes| {
-            if modes & mode::IN_DATA_TABLE != 0 {
+        watched.watchers.each(|watcher, modes| {
+            let conn = self.conns[watcher as usize];
+            if modes & mode::IN_DATA_TABLE != 0 && conn != GONE {
                 conns.push(conn);
             }
         });
@@ -236,8 +304,8 @@ impl Watches {
     }
 
     fn spend(&mut self, index: u32, spent: &[(u32, u8)]) {
-        for &(conn, left) in spent {
-            self.set(index, conn, left);
+        for &(watcher, left) in spent {
+            self.set(index, watcher, left);
         }
     }
 
@@ -247,8 +315,9 @@ impl Watches {
         while ancestor != "/" {
             ancestor = crate::tree::node::split_path(ancestor).0;
             if let Some(index) = self.index(ancestor) {
-                self.paths[index as usize].watchers.each(|conn, modes| {
-                    if modes & mode::RECURSIVE != 0 {
+                self.paths[index as usize].watchers.each(|watcher, modes| {
+                    let conn = self.conns[watcher as usize];
+                    if modes & mode::RECURSIVE != 0 && conn != GONE {
                         told.push(conn);
                     }
                 });
@@ -260,27 +329,30 @@ impl Watches {
         }
     }
 
-    fn set(&mut self, index: u32, conn: u32, modes: u8) {
-        let before = self.paths[index as usize].watchers.modes(conn);
-        self.paths[index as usize].watchers.set(conn, modes, &self.hasher);
-        self.count(index, conn, before, modes);
+    fn set(&mut self, index: u32, watcher: u32, modes: u8) {
+        let before = self.paths[index as usize].watchers.modes(watcher);
+        self.paths[index as usize].watchers.set(watcher, modes, &self.hasher);
+        self.count(index, watcher, before, modes);
         if modes != 0 {
             return;
         }
-        self.unlist(index, conn);
+        self.unlist(index, watcher);
         self.forget_if_unwatched(index);
     }
 
-    /// The path is no longer among those of the connection.
-    fn unlist(&mut self, index: u32, conn: u32) {
-        let Some(watching) = self.by_conn.get_mut(&conn) else { return };
+    /// The path is no longer among those of the watcher; with the last one it is none any more.
+    fn unlist(&mut self, index: u32, watcher: u32) {
+        let Some(watching) = self.by_watcher.get_mut(&watcher) else { return };
         if watching.paths.remove(&index) {
             let cost = cost(&self.paths[index as usize].path);
             watching.bytes -= cost;
             self.bytes -= cost;
         }
         if watching.paths.is_empty() {
+            self.by_watcher.remove(&watcher);
+            let conn = std::mem::replace(&mut self.conns[watcher as usize], GONE);
             self.by_conn.remove(&conn);
+            self.free_watchers.push(watcher);
         }
     }
 
@@ -288,11 +360,20 @@ impl Watches {
     pub fn check(&self) {
         let (mut total, mut recursive, mut pairs) = (0, 0, 0);
         let mut data = DataWatches::default();
+        let leaving = self
+            .leaving
+            .iter()
+            .flat_map(|leaving| leaving.paths.iter().map(|index| (leaving.watcher, *index)));
+        let leaving: BTreeSet<(u32, u32)> = leaving.collect();
         for (index, watched) in self.paths.iter().enumerate() {
             let mut data_watchers = 0;
-            watched.watchers.each(|conn, modes| {
+            watched.watchers.each(|watcher, modes| {
                 assert!(modes != 0, "who watches in no mode is no watcher");
-                assert!(self.by_conn[&conn].paths.contains(&(index as u32)), "a watcher knows its path");
+                let knows = match self.by_watcher.get(&watcher) {
+                    Some(watching) => watching.paths.contains(&(index as u32)),
+                    None => leaving.contains(&(watcher, index as u32)),
+                };
+                assert!(knows, "a watcher knows its path");
                 total += u64::from(modes & mode::IN_DATA_TABLE != 0)
                     + u64::from(modes & mode::IN_CHILD_TABLE != 0);
                 recursive += usize::from(modes & mode::RECURSIVE != 0);
@@ -303,13 +384,13 @@ impl Watches {
             data.total += u64::from(data_watchers);
             data.paths += u64::from(data_watchers > 0);
         }
-        data.conns = self.by_conn.values().filter(|watching| watching.data > 0).count() as u64;
+        data.conns = self.by_watcher.values().filter(|watching| watching.data > 0).count() as u64;
         assert_eq!(self.data, data);
-        assert_eq!(self.by_conn.values().map(|watching| u64::from(watching.data)).sum::<u64>(), data.total);
         assert_eq!((self.total, self.recursive), (total, recursive));
-        assert_eq!(self.by_conn.values().map(|watching| watching.paths.len()).sum::<usize>(), pairs);
-        let mut bytes = 0;
-        for watching in self.by_conn.values() {
+        let listed = self.by_watcher.values().map(|watching| watching.paths.len()).sum::<usize>();
+        assert_eq!(listed + leaving.len(), pairs);
+        let mut bytes: usize = leaving.iter().map(|(_, index)| cost(&self.paths[*index as usize].path)).sum();
+        for watching in self.by_watcher.values() {
             let paths = watching.paths.iter().map(|index| cost(&self.paths[*index as usize].path));
             assert_eq!(watching.bytes, paths.sum::<usize>());
             assert!(watching.bytes <= self.bounds.conn_bytes_max);
@@ -317,9 +398,13 @@ impl Watches {
         }
         assert_eq!(self.bytes, bytes);
         assert!(bytes <= self.bounds.bytes_max);
+        assert_eq!(self.by_conn.len(), self.by_watcher.len());
+        assert!(self.by_conn.iter().all(|(conn, watcher)| self.conns[*watcher as usize] == *conn));
+        let in_use = self.by_conn.len() + self.leaving.len() + self.free_watchers.len();
+        assert_eq!(in_use, self.conns.len(), "every number is used, leaving or free");
     }
 
-    fn count(&mut self, index: u32, conn: u32, before: u8, after: u8) {
+    fn count(&mut self, index: u32, watcher: u32, before: u8, after: u8) {
         let tables = |modes: u8| {
             (modes & mode::IN_DATA_TABLE != 0) as u64 + (modes & mode::IN_CHILD_TABLE != 0) as u64
         };
@@ -328,11 +413,11 @@ impl Watches {
         self.recursive = self.recursive + recursive(after) - recursive(before);
         let is_data = |modes: u8| modes & mode::IN_DATA_TABLE != 0;
         if is_data(before) != is_data(after) {
-            self.count_data(index, conn, is_data(after));
+            self.count_data(index, watcher, is_data(after));
         }
     }
 
-    fn count_data(&mut self, index: u32, conn: u32, is_more: bool) {
+    fn count_data(&mut self, index: u32, watcher: u32, is_more: bool) {
         let change = |count: &mut u32| {
             let before = *count;
             *count = if is_more { before + 1 } else { before - 1 };
@@ -340,7 +425,7 @@ impl Watches {
         };
         let path = change(&mut self.paths[index as usize].data);
         // A connection that is gone is not there any more.
-        let conn = self.by_conn.get_mut(&conn).is_some_and(|watching| change(&mut watching.data));
+        let conn = self.by_watcher.get_mut(&watcher).is_some_and(|watching| change(&mut watching.data));
         let DataWatches { total, paths, conns } = self.data;
         self.data = if is_more {
             DataWatches { total: total + 1, paths: paths + u64::from(path), conns: conns + u64::from(conn) }
@@ -513,5 +598,38 @@ mod tests {
         watches.remove_conn(1);
         assert!(watches.add(2, "/d", mode::DATA) && !watches.add(2, "/e", mode::DATA));
         watches.check();
+    }
+
+    #[test]
+    fn many_watches_of_who_is_gone_are_taken_away_bit_by_bit_and_fire_for_nobody() {
+        let mut watches = Watches::new(1, Bounds { conn_bytes_max: 64 << 20, bytes_max: 64 << 20 });
+        let count = 3 * WATCHES_LEAVING_AT_ONCE;
+        for index in 0..count {
+            assert!(watches.add(1, &format!("/{index}"), mode::DATA | mode::CHILD));
+        }
+        assert!(watches.add(2, "/0", mode::DATA) && watches.add(2, "/1", mode::RECURSIVE));
+        watches.remove_conn(1);
+        watches.check();
+        assert!(watches.is_leaving() && watches.total() > 2);
+        // Another connection has its slot.
+        assert!(watches.add(1, "/0", mode::DATA));
+        assert_eq!(watches.modes(1, "/1"), 0);
+        watches.check();
+        assert_eq!(fired(&mut watches, Table::Data, "/0"), [1, 2]);
+        assert_eq!(fired(&mut watches, Table::Data, "/1/x"), [2]);
+        for index in 0..count {
+            assert!(fired(&mut watches, Table::Child, &format!("/{index}")).is_empty());
+        }
+        watches.check();
+        // One more goes while the first is still leaving.
+        assert!(watches.add(3, "/3", mode::DATA));
+        watches.remove_conn(3);
+        watches.check();
+        while watches.is_leaving() {
+            watches.advance(100);
+            watches.check();
+        }
+        assert_eq!((watches.total(), watches.data().conns), (1, 1));
+        assert_eq!(watches.bytes, cost("/1"));
     }
 }
