@@ -616,6 +616,10 @@ fn on_a_terminal() {
     });
     signal(&server, "CONT");
     until(&mut tty, "\r\n0\r\n", |tty| press(tty, "getAllChildrenNumber /application\r"));
+    // All that was typed ahead is done: the editor waits.
+    tty.send_line("printwatches").expect("sent");
+    tty.exp_string("printwatches is on").expect("the answer");
+    tty.exp_string("(CONNECTED) ").expect("the next prompt");
     // A lost server is told above the prompt, and why a command fails below it.
     server.kill();
     tty.exp_string("state:Disconnected").expect("the event");
@@ -626,6 +630,16 @@ fn on_a_terminal() {
     server.launch();
     tty.exp_string("state:SyncConnected").expect("the event");
     tty.exp_string("(CONNECTED) ").expect("the prompt");
+    // Also where events are not shown.
+    tty.send_line("printwatches off").expect("sent");
+    tty.send_line("printwatches").expect("sent");
+    tty.exp_string("printwatches is off").expect("the answer");
+    tty.exp_string("(CONNECTED) ").expect("the next prompt");
+    server.kill();
+    let between = tty.exp_string("(CONNECTING) ").expect("the prompt");
+    assert!(!between.contains("state:"), "{between}");
+    server.launch();
+    tty.exp_string("(CONNECTED) ").expect("the prompt");
     tty.send_line("quit").expect("sent");
     tty.exp_eof().expect("it ends");
     // The next session knows the lines of this one, but for the secret.
@@ -633,8 +647,8 @@ fn on_a_terminal() {
     assert!(kept.contains("getAllChildrenNumber /application") && !kept.contains("secret"), "{kept}");
     let mut tty = terminal(&zk, &history);
     tty.exp_string("help lists the commands").expect("a greeting");
-    press(&mut tty, "\x1b[A\x1b[A\x1b[A\r");
-    tty.exp_string("\r\n0\r\n").expect("the third line from the end, again");
+    press(&mut tty, "\x1b[A\x1b[A\r");
+    tty.exp_string("printwatches is on").expect("the second line from the end, again");
     press(&mut tty, "\x04");
     tty.exp_eof().expect("it ends");
 }

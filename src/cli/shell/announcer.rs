@@ -7,8 +7,8 @@ use serde_json::json;
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard};
 
-/// Prints a line above the one being edited.
-pub(super) type Through = Box<dyn FnMut(String) + Send>;
+/// Prints a line above the one being edited; None only draws that one again.
+pub(super) type Through = Box<dyn FnMut(Option<String>) + Send>;
 
 /// What a command that follows events hears.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,11 +51,15 @@ impl Announcer {
             return;
         }
         if !inner.is_on {
+            // The prompt shows the state of the session all the same.
+            if let (Some(through), "None") = (&mut inner.through, event.kind) {
+                through(None);
+            }
             return;
         }
         let text = self.text(event);
         match &mut inner.through {
-            Some(through) => through(text),
+            Some(through) => through(Some(text)),
             None => self.out.line(&text),
         }
     }

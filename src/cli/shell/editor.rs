@@ -11,13 +11,15 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
+use rustyline::{ColorMode, CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Reads and runs lines until the user leaves.
 pub(super) fn run(mut shell: Shell) -> Shell {
-    let config = Config::builder().completion_type(CompletionType::List).max_history_size(HISTORY_LINES_MAX);
+    let config = Config::builder().completion_type(CompletionType::List);
+    // Without colours, too, the prompt is what `Helpers` says it is now.
+    let config = config.color_mode(ColorMode::Forced).max_history_size(HISTORY_LINES_MAX);
     let config = config.and_then(|config| config.history_ignore_dups(true)).map(|config| config.build());
     let editor = config.and_then(Editor::<Helpers, DefaultHistory>::with_config);
     let mut editor = match editor {
@@ -64,10 +66,11 @@ pub(super) fn run(mut shell: Shell) -> Shell {
 }
 
 fn above_the_prompt(mut printer: impl ExternalPrinter + Send + 'static) -> Through {
-    Box::new(move |text| {
-        if printer.print(format!("{text}\n")).is_err() {
-            outln!("{text}");
-        }
+    Box::new(move |text| match text {
+        Some(text) if printer.print(format!("{text}\n")).is_err() => outln!("{text}"),
+        Some(_) => {}
+        // A line up and down again: the editor draws its line behind whatever is printed.
+        None => drop(printer.print("\x1b[A\n".into())),
     })
 }
 
