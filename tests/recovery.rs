@@ -172,6 +172,32 @@ fn a_log_whose_digests_do_not_match_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn damage_in_the_header_of_the_only_segment_is_refused() {
+    let mut server = Server::start("ringkeeper.shards=1", &[]);
+    let mut client = server.connect();
+    assert_eq!(client.create("/a", b"0", 0).err, 0);
+    for number in 1..=20 {
+        assert_eq!(client.set("/a", number.to_string().as_bytes()).err, 0);
+    }
+    server.kill();
+    let path = server.segments()[0].clone();
+    let bytes = fs::read(&path).unwrap();
+    for at in [0, 30, 42, 60, 90] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 4;
+        fs::write(&path, &damaged).unwrap();
+        server.spawn();
+        assert_eq!(server.wait(), 1, "byte {at}: {}", server.log());
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let log = server.log();
+        assert!(log.contains(name) && log.contains("Restore this file from a backup"), "{log}");
+    }
+    fs::write(&path, &bytes).unwrap();
+    server.launch();
+    assert_eq!(server.connect().get("/a").unwrap(), b"20");
+}
+
+#[test]
 fn a_start_leaves_no_files_behind_and_uses_prepared_ones_again() {
     let mut server = Server::start(SMALL, &[]);
     let last = filled(&mut server, 2);

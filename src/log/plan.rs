@@ -8,7 +8,7 @@
 //! Reading begins at the last segment whose `previous_zxid` a snapshot reaches. Nothing in older ones is looked at, so
 //! damage there stops no start.
 
-use super::frame::{SegmentHeader, VERSION, other_version};
+use super::frame::{FrameHeader, Seed, SegmentHeader, VERSION, other_version};
 use crate::ids::{FrameSeq, SegmentId, Zxid};
 use crate::limits::LOG_BLOCK;
 use std::io;
@@ -47,8 +47,10 @@ enum First {
     Header(SegmentHeader),
     /// Nothing was ever written under this number: zeros, or the header of a number that the file had before.
     Prepared,
-    /// Torn or damaged.
-    Damaged,
+    /// Torn or damaged. With the newest zxid that a frame behind it says was durable, if that is known.
+    Damaged {
+        durable: Option<Zxid>,
+    },
     /// Why it cannot be read.
     Unreadable(String),
 }
@@ -80,7 +82,10 @@ pub fn read_headers(source: &mut dyn SegmentSource) -> Result<Vec<SegmentFile>, 
         let first = match read {
             Err(error) => First::Unreadable(error.to_string()),
             Ok(false) => First::Prepared,
-            Ok(true) => first_of(source, id, &block)?,
+            Ok(true) => match first_of(source, id, &block)? {
+                First::Damaged { .. } => First::Damaged { durable: durable_behind(source, id, &block) },
+                first => first,
+            },
         };
         files.push(SegmentFile { id, first });
     }
@@ -105,9 +110,36 @@ fn first_of(source: &dyn SegmentSource, id: SegmentId, block: &[u8]) -> Result<F
         Some(header) if header.segment.get() == id.0 => First::Header(header),
         Some(_) => First::Prepared,
         None if block.iter().all(|byte| *byte == 0) => First::Prepared,
-        None => First::Damaged,
+        None => First::Damaged { durable: None },
     })
 }
+
+/// Crash story: the only segment that is left loses a bit of its header; nothing else knows the log's identity, and without
+/// that none of its frames can be told from noise. So the identity in the damaged header itself is tried: a whole frame that
+/// is right under it proves it, and tells what was durable before it was written.
+fn durable_behind(source: &mut dyn SegmentSource, id: SegmentId, header: &[u8]) -> Option<Zxid> {
+    let log_id = header.get(LOG_ID)?.try_into().expect("sixteen bytes");
+    let seed = Seed::of(u128::from_le_bytes(log_id));
+    let length = source.length(id).ok()?;
+    let (mut offset, mut before, mut durable) = (LOG_BLOCK as u64, None, None);
+    let mut block = vec![0; LOG_BLOCK];
+    while offset + LOG_BLOCK as u64 <= length {
+        source.read(id, offset, &mut block).ok()?;
+        let Some(frame) = FrameHeader::read(&block, seed).filter(|frame| frame.segment.get() == id.0) else {
+            break;
+        };
+        let told = |(sequence, zxid): (u64, u64)| {
+            (sequence <= frame.durable_through.get()).then_some(Zxid(zxid as i64))
+        };
+        durable = before.and_then(told).or(durable);
+        before = Some((frame.sequence.get(), frame.last_zxid.get()));
+        offset += frame.frame_bytes();
+    }
+    durable
+}
+
+/// Where a segment's header has the log's identity.
+const LOG_ID: std::ops::Range<usize> = 8..24;
 
 /// Up to where a segment counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,7 +244,7 @@ fn begin(
     let Some((first, header)) =
         files.iter().enumerate().find_map(|(index, file)| Some((index, file.header()?)))
     else {
-        return Ok(Begin::Empty);
+        return no_header(source, files, snapshot);
     };
     let previous = Zxid(header.previous_zxid.get() as i64);
     if Zxid(header.durable_zxid.get() as i64) <= snapshot {
@@ -227,6 +259,31 @@ fn begin(
         way_out: format!(
             "Restore the segments before this one or a snapshot of {previous} or later from a backup. Starting without \
              any segment would lose every write after {snapshot}, also those that clients were told are done"
+        ),
+    })
+}
+
+/// There is no log yet, or all that is left of it has lost its header.
+fn no_header(
+    source: &dyn SegmentSource,
+    files: &[SegmentFile],
+    snapshot: Zxid,
+) -> Result<Begin, RecoveryError> {
+    let lost = files.iter().find_map(|file| match file.first {
+        First::Damaged { durable: Some(zxid) } if zxid > snapshot => Some((file.id, zxid)),
+        _ => None,
+    });
+    let Some((id, zxid)) = lost else { return Ok(Begin::Empty) };
+    Err(RecoveryError {
+        file: source.name(id),
+        offset: 0,
+        what: format!(
+            "the segment's header is damaged, and what follows it was durable up to zxid {zxid} at least; the newest \
+             usable snapshot only reaches {snapshot}"
+        ),
+        way_out: format!(
+            "Restore this file from a backup. Starting without it would lose every write after {snapshot}, also those \
+             that clients were told are done"
         ),
     })
 }

@@ -160,7 +160,7 @@ impl Shard {
             conn.stats.sent += 1;
             self.stats.packets_sent += 1;
             self.sends.queue(conn, false);
-            let (id, is_over) = (conn.id, conn.event_bytes > conn.bounds.event_bytes_max);
+            let (id, is_over) = (conn.id, conn.has_too_many_events());
             if is_over || self.sends.held_bytes() > self.settings.output_bytes_max {
                 self.bound_output(id, out);
             }

@@ -245,6 +245,17 @@ impl Conn {
         }
     }
 
+    /// Bytes of the events that wait, those behind an answer under way included.
+    pub fn waiting_event_bytes(&self) -> usize {
+        self.event_bytes + self.listing.as_ref().map_or(0, |listing| listing.behind_bytes())
+    }
+
+    /// More events wait than may: its client does not read.
+    #[inline]
+    pub fn has_too_many_events(&self) -> bool {
+        self.waiting_event_bytes() > self.bounds.event_bytes_max
+    }
+
     /// Bytes that wait to be sent, or are being sent.
     pub fn bytes_to_send(&self) -> usize {
         let listing = self.listing.as_ref().map_or(0, |listing| listing.held_bytes());
@@ -303,7 +314,7 @@ impl Conn {
         assert!(self.identities.len() <= limits::IDENTITIES_MAX);
         assert!(self.identity_bytes <= limits::IDENTITIES_BYTES_MAX);
         assert_eq!(self.held_bytes, self.bytes_to_send());
-        assert!(self.event_bytes <= self.out.len() && self.event_bytes <= self.bounds.event_bytes_max);
+        assert!(self.event_bytes <= self.out.len() && !self.has_too_many_events());
     }
 
     /// No more requests are taken from it for now.

@@ -89,6 +89,11 @@ impl Listing {
         self.bytes + self.behind_bytes + 8 * self.seen.len()
     }
 
+    /// Of the events that wait behind it.
+    pub fn behind_bytes(&self) -> usize {
+        self.behind_bytes
+    }
+
     /// An event of a later state.
     pub fn push_event(&mut self, event: &Arc<[u8]>) {
         self.behind_bytes += event.len();

@@ -501,8 +501,8 @@ impl Shard {
     #[cold]
     pub(super) fn bound_output(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn(id) else { return };
-        if conn.event_bytes > conn.bounds.event_bytes_max {
-            let (peer, session, bytes) = (conn.peer, conn.session, conn.event_bytes);
+        if conn.has_too_many_events() {
+            let (peer, session, bytes) = (conn.peer, conn.session, conn.waiting_event_bytes());
             self.complaints.warn(self.now, Kind::Unread, || {
                 format!("closing {peer} (session {session}): it does not read, {bytes} bytes of events are queued for it")
             });

@@ -17,8 +17,8 @@ pub const ALL: i32 = 31;
 
 /// Users of the lists, and more of them, whose names are long.
 const USERS: usize = 3;
-const LONG_USERS: usize = 24;
-const LONG_NAME_BYTES: usize = 12 << 10;
+const LONG_USERS: usize = 12;
+const LONG_NAME_BYTES: usize = 20 << 10;
 
 /// What a user proves: its name, a colon and a password.
 pub fn proof(user: usize) -> String {
@@ -165,6 +165,6 @@ pub fn draw(prng: &mut Prng) -> List {
 
 /// Whom a client proves to be next.
 pub fn draw_user(prng: &mut Prng) -> usize {
-    let users = if prng.chance(60) { USERS } else { USERS + LONG_USERS };
+    let users = if prng.chance(50) { USERS } else { USERS + LONG_USERS };
     prng.below(users as u64) as usize
 }

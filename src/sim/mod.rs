@@ -13,23 +13,36 @@
 //! full for a while, shards without time. After every step nothing is held above its bound (`bounds`), and the state
 //! machines assert their invariants (`check`).
 //!
-//! Does it find anything? Broken on purpose, the core showed it within so many seeds:
+//! Does it find anything? Rules broken on purpose by `scripts/broken` showed within so many seeds:
 //!
 //! | Broken | Seeds |
 //! |---|---|
 //! | a read does not wait behind a write of its own connection | 1 |
-//! | a finished log write counts although one before it is in flight | 1 |
-//! | a snapshot lacks the sessions | 1 |
-//! | replies leave before the events of their transaction | 2 |
-//! | answers leave before their transaction is durable | 4 |
-//! | a snapshot changes while it is written | 4 |
-//! | a snapshot that cannot be read counts among those kept | 115 |
-//! | setData takes an older version | 11 |
-//! | a deleted node tells a connection twice | 11 |
-//! | a batch reaches one shard after the other (a test keeps this one) | 6 |
+//! | a finished log write counts although one before it is in flight | 2 |
+//! | a snapshot lacks the sessions | 4 |
+//! | answers leave before their transaction is durable | 1 |
+//! | setData takes an older version | 1 |
+//! | a deleted node tells a connection twice | 4 |
+//! | who may not read a node hears of it | 2 |
+//! | an identity lets everybody write | 6 |
+//! | a hard quota lets data above it shrink | 30 |
+//! | a reply has no bound | 9 |
+//! | events that are not read have no bound | 3 |
+//! | identities have no bound | 2 |
+//! | watches have no bound | 1 |
+//! | requests that are not answered have no bound | 1 |
+//! | a pause of the process ends sessions | 2 |
+//! | the log's identity is not in its checksums: a client's data is taken for its frames | 146 |
+//! | an answer is older than its request | 10 |
+//! | what a start replays is not made durable | 8 |
 //!
-//! Not shown in 300 seeds: a resumed session let in ahead of its shard's tree, because the order of the mailbox already
-//! forbids that; frames taken in spite of a wrong checksum, for which `log/tests.rs` has seeds of its own.
+//! By hand, in earlier worlds: replies leave before the events of their transaction 2; a snapshot changes while it is
+//! written 4; a snapshot that cannot be read counts among those kept 115; a batch reaches one shard after the other
+//! (a test keeps this one) 6.
+//!
+//! Not shown in 500 seeds: a snapshot without the sessions whose end is due, and one for space that nobody asks for, which
+//! take a full disk in the same moment (`member/sessions.rs` and `member/tests/space.rs` have tests); a resumed session let in ahead of its shard's tree, because the order of the
+//! mailbox already forbids that; frames taken in spite of a wrong checksum, for which `log/tests.rs` has seeds of its own.
 
 mod access;
 mod actions;

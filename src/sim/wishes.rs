@@ -55,9 +55,9 @@ impl Wishes {
             543..563 => Action::GetEphemerals,
             563..573 => Action::RemoveWatches { path },
             573..585 => Action::GetAcl { path },
-            585..610 if self.has_acls => Action::Auth { user: access::draw_user(prng) },
-            610..640 if self.has_quotas => self.quota(prng),
-            640..700 if self.has_many_watches => {
+            585..625 if self.has_acls => Action::Auth { user: access::draw_user(prng) },
+            625..650 if self.has_quotas => self.quota(prng),
+            650..700 if self.has_many_watches => {
                 let path = format!("{BASE}/{}", "w".repeat(1 + prng.below(120) as usize));
                 Action::Exists { path, watch: true }
             }
