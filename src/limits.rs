@@ -89,7 +89,8 @@ pub const SERVERS_MAX: usize = 1024;
 pub const ELECTION_ADDRESS_BYTES_MAX: usize = 2048;
 /// Bytes of one notification of an election, as in `QuorumCnxManager`.
 pub const ELECTION_MESSAGE_BYTES_MAX: usize = 512 << 10;
-/// Election connections of those that have not said who they are, and of servers outside of the configuration; each.
+/// Connections of an election or quorum port that have not said who they are; election connections of servers outside of
+/// the configuration.
 pub const LINKS_UNKNOWN_MAX: usize = 64;
 /// Bytes of the text of a configuration: it goes into each notification.
 pub const CONFIG_BYTES_MAX: usize = ELECTION_MESSAGE_BYTES_MAX - 64;

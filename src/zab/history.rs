@@ -20,6 +20,15 @@ pub struct Entry {
     pub bytes: Arc<[u8]>,
 }
 
+/// Why a log cannot end where it should.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CannotTruncate {
+    /// More is committed, or there is less.
+    Committed,
+    /// The oldest snapshot already has more.
+    Snapshot,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -30,12 +39,14 @@ pub struct History {
     bytes_max: usize,
     /// What stands before the first entry.
     before: Zxid,
-    /// Of the last entry; the first zxid of an epoch where nothing has been proposed in it.
+    /// Of the last entry; of a leader that has not proposed anything the first zxid of its epoch.
     last: Zxid,
     /// A quorum has all up to this, as far as this server knows.
     committed: Zxid,
     /// Nothing before this can be restored: the oldest snapshot.
     floor: Zxid,
+    /// A leader's log ends before `floor`: only a snapshot helps.
+    is_lost: bool,
 }
 
 impl History {
@@ -51,6 +62,7 @@ impl History {
             last: committed,
             committed,
             floor: committed,
+            is_lost: false,
         }
     }
 
@@ -73,7 +85,12 @@ impl History {
         assert!(epoch > self.last.epoch(), "{epoch:?} begins behind {}", self.last);
         self.commit(self.last);
         self.last = Zxid::first_of(epoch);
-        self.committed = self.last;
+        self.check_ends();
+    }
+
+    /// It leads no more: the next transaction stands behind the last one again.
+    pub fn end_epoch(&mut self) {
+        self.last = self.logged();
         self.check_ends();
     }
 
@@ -106,11 +123,14 @@ impl History {
         self.check_ends();
     }
 
-    /// Everything behind `to` is gone from the log. Says nothing if that is committed here, or was before the oldest
-    /// snapshot: then it cannot be taken back.
-    pub fn truncate(&mut self, to: Zxid) -> Option<()> {
-        if to < self.committed || to < self.floor || to > self.last {
-            return None;
+    /// Everything behind `to` is gone from the log.
+    pub fn truncate(&mut self, to: Zxid) -> Result<(), CannotTruncate> {
+        if to < self.committed || to > self.last {
+            return Err(CannotTruncate::Committed);
+        }
+        if to < self.floor {
+            self.is_lost = true;
+            return Err(CannotTruncate::Snapshot);
         }
         let kept = self.entries.partition_point(|entry| entry.zxid <= to);
         for entry in self.entries.drain(kept..) {
@@ -119,19 +139,23 @@ impl History {
         self.before = self.before.min(to);
         self.last = to;
         self.check_ends();
-        Some(())
+        Ok(())
     }
 
-    /// A snapshot took the place of everything. Says nothing if this server knows of more that is committed.
-    pub fn reset(&mut self, snapshot: Zxid) -> Option<()> {
-        if snapshot < self.committed {
-            return None;
-        }
-        self.entries.clear();
-        self.bytes = 0;
-        (self.before, self.last, self.floor) = (snapshot, snapshot, snapshot);
-        self.check_ends();
-        Some(())
+    /// The history of who takes over a snapshot.
+    pub fn of_snapshot(&self, snapshot: Zxid) -> History {
+        let committed = self.committed.min(snapshot);
+        History { committed, ..History::new(self.count_max, self.bytes_max, snapshot) }
+    }
+
+    /// Whether the log has to end where it cannot be brought back to.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// The last transaction in the log.
+    pub fn logged(&self) -> Zxid {
+        self.entries.back().map_or(self.before, |entry| entry.zxid)
     }
 
     /// See the field.
@@ -222,7 +246,7 @@ mod tests {
             (kept(&history), history.committed(), history.before()),
             (vec![18, 19], Zxid(10), Zxid(17))
         );
-        assert_eq!(history.truncate(Zxid(15)), Some(()), "the tree goes back to a snapshot then");
+        assert_eq!(history.truncate(Zxid(15)), Ok(()), "the tree goes back to a snapshot then");
         assert_eq!((kept(&history), history.last(), history.before()), (vec![], Zxid(15), Zxid(15)));
         history.push(entry(16, 1));
         assert_eq!(kept(&history), [16]);
@@ -234,16 +258,17 @@ mod tests {
         (11..15).for_each(|zxid| history.push(entry(zxid, 1)));
         history.commit(Zxid(12));
         for to in [9, 11, 15] {
-            assert_eq!(history.truncate(Zxid(to)), None, "{to}");
+            assert_eq!(history.truncate(Zxid(to)), Err(CannotTruncate::Committed), "{to}");
         }
-        assert_eq!(history.truncate(Zxid(13)), Some(()));
+        assert_eq!(history.truncate(Zxid(13)), Ok(()));
         assert_eq!(kept(&history), [11, 12, 13]);
-        assert_eq!(history.reset(Zxid(11)), None);
-        assert_eq!(history.reset(Zxid(40)), Some(()));
-        assert_eq!((kept(&history), history.last(), history.committed()), (vec![], Zxid(40), Zxid(12)));
-        history.push(entry(41, 1));
-        assert_eq!(history.truncate(Zxid(39)), None, "there is nothing to go back to");
-        assert_eq!(history.truncate(Zxid(40)), Some(()));
+        let mut taken = history.of_snapshot(Zxid(40));
+        assert_eq!((kept(&taken), taken.last(), taken.committed()), (vec![], Zxid(40), Zxid(12)));
+        taken.push(entry(41, 1));
+        assert_eq!(taken.truncate(Zxid(39)), Err(CannotTruncate::Snapshot), "there is nothing to go back to");
+        assert!(taken.is_lost() && !history.is_lost());
+        assert_eq!(taken.truncate(Zxid(40)), Ok(()));
+        assert_eq!(history.of_snapshot(Zxid(5)).committed(), Zxid(5));
     }
 
     #[test]
@@ -251,19 +276,23 @@ mod tests {
         let mut history = History::new(9, 100, Zxid(10));
         history.push(entry(11, 1));
         history.begin_epoch(Epoch(2));
-        assert_eq!(
-            (history.last(), history.committed(), history.before()),
-            (Zxid(2 << 32), Zxid(2 << 32), Zxid(10))
-        );
+        let ends =
+            |history: &History| (history.last(), history.committed(), history.logged(), history.before());
+        assert_eq!(ends(&history), (Zxid(2 << 32), Zxid(11), Zxid(11), Zxid(10)));
         assert!(!history.is_next(Zxid(12)) && !history.is_next(Zxid((2 << 32) + 2)));
         assert!(history.is_next(Zxid((2 << 32) + 1)) && history.is_next(Zxid((3 << 32) + 7)));
+        let mut idle = history.clone();
+        idle.end_epoch();
+        assert_eq!(idle.last(), Zxid(11));
         history.push(entry((2 << 32) + 1, 1));
+        history.end_epoch();
+        assert_eq!(history.last(), Zxid((2 << 32) + 1));
         assert_eq!(kept(&history), [11, (2 << 32) + 1]);
         assert_eq!(history.at_or_before(Zxid(2 << 32)), Some(Zxid(11)));
         assert_eq!(history.at_or_before(Zxid(10)), None);
         let mut empty = History::new(9, 100, Zxid(10));
         empty.begin_epoch(Epoch(1));
-        assert_eq!((empty.before(), empty.last()), (Zxid(10), Zxid(1 << 32)));
+        assert_eq!(ends(&empty), (Zxid(1 << 32), Zxid(10), Zxid(10), Zxid(10)));
     }
 
     #[test]

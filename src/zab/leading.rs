@@ -19,7 +19,7 @@ use super::quorum::{Oracle, Quorums};
 use super::settings::{Epochs, QuorumSettings};
 use super::sync::{Disk, Plan, plan};
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
-use crate::limits::SERVERS_MAX;
+use crate::limits::{LINKS_UNKNOWN_MAX, SERVERS_MAX};
 use crate::wire::quorum::{LearnerInfo, PROTOCOL_VERSION, PacketKind, ToLeader, ToLearner, cut};
 pub use learner::LearnerId;
 use learner::{Learner, Round, Stage};
@@ -91,7 +91,7 @@ impl Leading {
             settings,
             quorums,
             config: String::new(),
-            began_with: (epochs.current, history.last()),
+            began_with: (epochs.current, history.logged()),
             durable: history.committed(),
             history,
             epochs,
@@ -110,7 +110,8 @@ impl Leading {
     }
 
     /// What goes on to the next role.
-    pub fn into_parts(self) -> (Quorums, History, Epochs) {
+    pub fn into_parts(mut self) -> (Quorums, History, Epochs) {
+        self.history.end_epoch();
         (self.quorums, self.history, self.epochs)
     }
 
@@ -141,7 +142,9 @@ impl Leading {
 
     /// A learner connects. None: there are too many; the driver closes it.
     pub fn on_accepted(&mut self, now_ms: u64) -> Option<LearnerId> {
-        if self.learners.len() >= SERVERS_MAX || self.phase == Phase::Ended {
+        let unknown = self.at_stage(Stage::Connected).count();
+        let is_full = self.learners.len() >= SERVERS_MAX || unknown >= LINKS_UNKNOWN_MAX;
+        if is_full || self.phase == Phase::Ended {
             return None;
         }
         self.last_id += 1;
@@ -158,7 +161,10 @@ impl Leading {
         input.extend_from_slice(bytes);
         let mut at = 0;
         while self.learner(id).is_some() {
-            match cut(&input[at..], self.settings.data_bytes_max) {
+            // Who has not said who it is has little to say.
+            let is_unknown = self.learner(id).is_some_and(|learner| learner.stage == Stage::Connected);
+            let data_max = if is_unknown { INFO_BYTES_MAX } else { self.settings.data_bytes_max };
+            match cut(&input[at..], data_max) {
                 Ok(Some((packet, length))) => {
                     at += length;
                     let is_known = PacketKind::from_i32(packet.kind).is_some();
@@ -174,7 +180,8 @@ impl Leading {
             }
         }
         if let Some(learner) = self.learner(id) {
-            learner.input = input.split_off(at);
+            input.drain(..at);
+            learner.input = input;
         }
         self.check();
     }
@@ -217,7 +224,7 @@ impl Leading {
         if self.phase != Phase::SavesCurrent || epoch != self.epoch {
             return;
         }
-        self.durable = self.durable.max(self.history.last());
+        self.durable = self.durable.max(self.history.logged());
         self.enter(Phase::Synchronization, now_ms);
         self.check_synchronization(now_ms, out);
         self.check();
@@ -277,7 +284,7 @@ impl Leading {
 
     /// The snapshot for a learner ends at `zxid`; its bytes follow behind this packet.
     pub fn on_snapshot_begins(&mut self, id: LearnerId, zxid: Zxid, out: &mut Vec<LeadingOutput>) {
-        assert!(zxid <= self.settled(), "a snapshot holds only what is settled");
+        assert!(zxid <= self.history.committed(), "what is in a snapshot is not taken back any more");
         if let Some(learner) = self.learner(id) {
             assert_eq!(learner.stage, Stage::Snapshot);
             learner.say(&ToLearner::Snap { zxid });
@@ -495,10 +502,13 @@ impl Leading {
     fn synchronize(&mut self, now_ms: u64, id: LearnerId, disk: Disk, out: &mut Vec<LeadingOutput>) {
         let (settled, read_by) = (self.settled(), now_ms + self.settings.init_ms());
         let disk = if self.settings.is_disk_used { disk } else { Disk::Off };
+        // An established leader stands where its epoch begins, as the original does.
+        let begin = Zxid::first_of(self.epoch);
+        let own_last = if self.phase == Phase::Broadcast { settled.max(begin) } else { settled };
         let at = self.position(id).expect("it is there");
         let learner = &mut self.learners[at];
         let last = learner.last;
-        match plan(last, &self.history, settled, disk) {
+        match plan(last, &self.history, own_last, disk) {
             Plan::Diff { says, after } => {
                 learner.say(&ToLearner::Diff { zxid: says });
                 learner.synchronize(after, &self.history, settled);
@@ -546,7 +556,7 @@ impl Leading {
         if self.settings.is_reconfig_enabled {
             self.quorums.on_committed(self.quorums.last_seen().clone());
         }
-        let last = self.history.last();
+        let last = self.history.logged();
         self.history.begin_epoch(self.epoch);
         self.phase = Phase::Broadcast;
         self.half_tick_at_ms = now_ms + self.settings.tick_ms / 2;
@@ -724,6 +734,8 @@ fn kind_of(said: &ToLeader<'_>) -> PacketKind {
 
 /// The current epoch of a learner that had accepted this one before: its acknowledgement must not count twice.
 const ACCEPTED_BEFORE: i32 = -1;
+/// Bytes of what a learner says of itself, and some.
+const INFO_BYTES_MAX: usize = 64;
 /// Of a learner that does not know what it has.
 const NO_ZXID: Zxid = Zxid(-1);
 

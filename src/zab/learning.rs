@@ -10,7 +10,7 @@
 //!
 //! Deliberately absent: what a transaction is, clients, sockets, the bytes of snapshots.
 
-use super::history::{Entry, History};
+use super::history::{CannotTruncate, Entry, History};
 use super::quorum::{QuorumVerifier, Quorums};
 use super::settings::{Epochs, QuorumSettings};
 use crate::ids::{Epoch, ServerId, SessionId, Zxid};
@@ -35,9 +35,12 @@ pub enum LearningOutput {
     Append(Entry),
     /// Everything behind this leaves the log.
     Truncate(Zxid),
-    /// The bytes of a snapshot follow on the connection, these first; `on_snapshot_installed` follows once it is durable
-    /// and has taken the place of everything, with what came in behind its signature.
+    /// The bytes of a snapshot follow on the connection, these first; `on_snapshot_received` follows once it is durable,
+    /// with what came in behind its signature. It and what is appended behind it stand aside: they take the place of
+    /// everything with `SaveCurrent`, a crash before that leaves what was there.
     ReceiveSnapshot(Zxid, Vec<u8>),
+    /// The snapshot that stands aside and everything behind it are void.
+    DropSnapshot,
     /// A configuration is on its way.
     Proposed(Arc<QuorumVerifier>),
     /// This configuration holds.
@@ -80,8 +83,12 @@ pub enum LearningEnd {
     CommitOutOfOrder { zxid: Zxid, expected: Option<Zxid> },
     #[error("the leader wants the log to end at {to}, but {committed} is committed here")]
     CannotTruncate { to: Zxid, committed: Zxid },
-    #[error("the leader sends a snapshot of {zxid}, but {committed} is committed here")]
-    OldSnapshot { zxid: Zxid, committed: Zxid },
+    #[error(
+        "the leader wants the log to end at {0}, the oldest snapshot here has more: a snapshot has to come"
+    )]
+    NeedsSnapshot(Zxid),
+    #[error("the leader's history ends at {last}, but {committed} is committed here")]
+    Behind { last: Zxid, committed: Zxid },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,6 +121,8 @@ pub struct Learning {
     settings: QuorumSettings,
     quorums: Quorums,
     history: History,
+    /// What holds until a snapshot takes its place.
+    former: Option<History>,
     epochs: Epochs,
     observes: bool,
     phase: Phase,
@@ -164,6 +173,7 @@ impl Learning {
             durable: history.committed(),
             settled: history.committed(),
             history,
+            former: None,
             epochs,
             observes,
             phase: Phase::Dials,
@@ -189,6 +199,7 @@ impl Learning {
 
     /// What goes on to the next role.
     pub fn into_parts(self) -> (Quorums, History, Epochs) {
+        assert_eq!(self.phase, Phase::Ended, "until then a snapshot may stand aside");
         (self.quorums, self.history, self.epochs)
     }
 
@@ -262,10 +273,10 @@ impl Learning {
                 Err(bad) => self.give_up(bad.into(), out),
             }
         }
-        let rest = input.split_off(at);
+        input.drain(..at);
         match self.phase {
-            Phase::ReceivesSnapshot { zxid } => out.push(LearningOutput::ReceiveSnapshot(zxid, rest)),
-            _ => self.input = rest,
+            Phase::ReceivesSnapshot { zxid } => out.push(LearningOutput::ReceiveSnapshot(zxid, input)),
+            _ => self.input = input,
         }
         self.check();
     }
@@ -301,10 +312,11 @@ impl Learning {
         self.check();
     }
 
-    /// The snapshot is durable and holds; `rest` came in behind it.
-    pub fn on_snapshot_installed(&mut self, now_ms: u64, rest: &[u8], out: &mut Vec<LearningOutput>) {
+    /// The snapshot is there and durable; `rest` came in behind it.
+    pub fn on_snapshot_received(&mut self, now_ms: u64, rest: &[u8], out: &mut Vec<LearningOutput>) {
         let Phase::ReceivesSnapshot { zxid } = self.phase else { panic!("no snapshot was to be received") };
-        self.history.reset(zxid).expect("checked when it began");
+        let history = self.history.of_snapshot(zxid);
+        self.former = Some(std::mem::replace(&mut self.history, history));
         self.snapshot = Some(zxid);
         self.durable = zxid;
         self.begin_synchronizing();
@@ -402,7 +414,11 @@ impl Learning {
 
     fn acknowledge_epoch(&mut self, current: i32) {
         self.phase = Phase::Informed;
-        self.say(&ToLeader::AckEpoch { last: self.history.last(), current });
+        // Who does not say what it has gets a snapshot, and does not count.
+        let is_lost = self.history.is_lost();
+        let (last, current) =
+            if is_lost { (NO_ZXID, ACCEPTED_BEFORE) } else { (self.history.logged(), current) };
+        self.say(&ToLeader::AckEpoch { last, current });
     }
 
     fn on_plan(&mut self, said: ToLearner<'_>, out: &mut Vec<LearningOutput>) {
@@ -410,16 +426,16 @@ impl Learning {
         match said {
             ToLearner::Diff { .. } => self.begin_synchronizing(),
             ToLearner::Trunc { zxid: to } => match self.history.truncate(to) {
-                Some(()) => {
+                Ok(()) => {
                     self.durable = self.durable.min(to);
                     out.push(LearningOutput::Truncate(to));
                     self.begin_synchronizing();
                 }
-                None => self.give_up(LearningEnd::CannotTruncate { to, committed }, out),
+                Err(CannotTruncate::Committed) => {
+                    self.give_up(LearningEnd::CannotTruncate { to, committed }, out);
+                }
+                Err(CannotTruncate::Snapshot) => self.give_up(LearningEnd::NeedsSnapshot(to), out),
             },
-            ToLearner::Snap { zxid } if zxid < committed => {
-                self.give_up(LearningEnd::OldSnapshot { zxid, committed }, out);
-            }
             ToLearner::Snap { zxid } => self.phase = Phase::ReceivesSnapshot { zxid },
             other => self.unexpected(&other, out),
         }
@@ -462,6 +478,12 @@ impl Learning {
     fn on_new_leader(&mut self, epoch: Epoch, config: Option<&[u8]>, out: &mut Vec<LearningOutput>) {
         if epoch != self.epoch {
             return self.give_up(LearningEnd::OldEpoch { leader: epoch, accepted: self.epoch }, out);
+        }
+        if let Some(former) = self.former.take_if(|former| former.committed() <= self.history.last()) {
+            self.history.commit(former.committed());
+        } else if let Some(former) = &self.former {
+            let (last, committed) = (self.history.last(), former.committed());
+            return self.give_up(LearningEnd::Behind { last, committed }, out);
         }
         let text = config.and_then(|config| std::str::from_utf8(config).ok());
         let verifier = text.and_then(|text| QuorumVerifier::parse(text).ok());
@@ -614,6 +636,15 @@ impl Learning {
 
     fn give_up(&mut self, why: LearningEnd, out: &mut Vec<LearningOutput>) {
         assert_ne!(self.phase, Phase::Ended, "once is enough");
+        if self.former.is_some() || self.receives_snapshot() {
+            out.push(LearningOutput::DropSnapshot);
+        }
+        if let Some(former) = self.former.take() {
+            (self.durable, self.settled) = (former.committed(), former.committed());
+            self.history = former;
+        }
+        self.uncommitted.clear();
+        self.unacknowledged.clear();
         self.phase = Phase::Ended;
         self.output.clear();
         out.push(LearningOutput::GiveUp(why));
@@ -642,6 +673,8 @@ impl Learning {
 
 /// The current epoch of a learner that had accepted this one before.
 const ACCEPTED_BEFORE: i32 = -1;
+/// Of a server that does not say what it has.
+const NO_ZXID: Zxid = Zxid(-1);
 /// So often each address is dialled.
 const DIAL_TRIES: usize = 5;
 /// The pause between two tries (`leaderConnectDelayDuringRetryMs`).

@@ -17,3 +17,6 @@ pub mod settings;
 pub mod sync;
 
 pub use leader::Leader;
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Leading {
     fn await_sync(&mut self, by: Syncer) {
         assert_eq!(self.phase, Phase::Broadcast, "only an established leader knows what is committed");
         let probe = if self.settings.is_sync_confirmed { self.probe + 1 } else { 0 };
-        self.syncs.push_back(PendingSync { by, behind: self.history.last(), probe });
+        self.syncs.push_back(PendingSync { by, behind: self.history.logged(), probe });
     }
 
     /// Asks all followers at once for whoever waits, unless those that were asked for before still wait.

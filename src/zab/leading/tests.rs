@@ -430,6 +430,23 @@ fn learners_that_are_not_led() {
 }
 
 #[test]
+fn strangers_take_little() {
+    let mut server = Server::three(settings(3));
+    let first = server.accept();
+    for _ in 1..LINKS_UNKNOWN_MAX {
+        server.accept();
+    }
+    assert_eq!(server.leading.on_accepted(0), None);
+    let mut head = vec![0; 12];
+    head.extend_from_slice(&65_i32.to_be_bytes());
+    server.hear(first, &head);
+    assert!(matches!(server.end_of(first), Some(LearnerEnd::Malformed(_))), "before so many bytes are there");
+    let learner = server.accept();
+    server.hear_all(learner, &[info(1, 1)]);
+    assert!(server.leading.on_accepted(0).is_some(), "it has said who it is");
+}
+
+#[test]
 fn a_server_counts_once() {
     let mut server = Server::three(settings(3));
     let one = server.follower(1, E + 5);
@@ -517,11 +534,9 @@ fn a_pause_of_the_leader_is_no_tick_of_its_followers() {
 fn zxids_end_before_their_counter_does() {
     let mut server = Server::three(settings(3));
     server.follower(1, E + 5);
-    server.leading.history.push(entry(2 * E + 1));
     // As if so many had been proposed.
     let last = Zxid(2 * E + i64::from(u32::MAX) - 2);
-    server.leading.history.reset(last);
-    server.leading.history.commit(last);
+    server.leading.history = server.leading.history.of_snapshot(last);
     assert_eq!(server.leading.next_zxid(&mut server.other), Some(Zxid(last.0 + 1)));
     server.leading.propose(entry(last.0 + 1));
     assert_eq!(server.leading.next_zxid(&mut server.other), None);

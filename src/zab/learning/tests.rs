@@ -82,7 +82,7 @@ impl Server {
                 LearningOutput::SaveCurrent(epoch) => self.learning.on_current_saved(0, epoch),
                 LearningOutput::Append(entry) => self.learning.on_durable(entry.zxid),
                 LearningOutput::ReceiveSnapshot(zxid, rest) => {
-                    self.learning.on_snapshot_installed(0, &rest, &mut more);
+                    self.learning.on_snapshot_received(0, &rest, &mut more);
                     self.other.push(LearningOutput::ReceiveSnapshot(zxid, Vec::new()));
                 }
                 other => self.other.push(other),
@@ -194,6 +194,8 @@ fn recorded_learners() {
     for (connection, me) in [(3, 2), (4, 1)] {
         let server = Server::new(me, config(&initial), history(0, &[]), epochs(0, 0), 3);
         let server = replay("join", connection, server);
+        let mut server = server;
+        server.learning.on_closed(&mut server.other);
         let (quorums, history, epochs) = server.learning.into_parts();
         assert_eq!(epochs, self::epochs(1, 1));
         assert_eq!(quorums.committed().to_string(), joined);
@@ -334,7 +336,10 @@ fn leaders_that_are_not_followed() {
         (vec![leader_info(2), entry(E + 6)], Unexpected(2)),
         (vec![leader_info(2), trunc(E + 2)], CannotTruncate { to: Zxid(E + 2), committed: Zxid(E + 3) }),
         (vec![leader_info(2), trunc(E + 6)], CannotTruncate { to: Zxid(E + 6), committed: Zxid(E + 3) }),
-        (vec![leader_info(2), snap(E + 2)], OldSnapshot { zxid: Zxid(E + 2), committed: Zxid(E + 3) }),
+        (
+            vec![leader_info(2), snap(E + 2), new_leader(2)],
+            Behind { last: Zxid(E + 2), committed: Zxid(E + 3) },
+        ),
         (vec![leader_info(2), diff(), entry(E + 7)], gap(E + 7, E + 5)),
         (vec![leader_info(2), diff(), entry(E + 5)], gap(E + 5, E + 5)),
         (vec![leader_info(2), diff(), entry(3 * E + 1)], gap(3 * E + 1, E + 5)),
@@ -378,6 +383,44 @@ fn what_a_snapshot_holds_is_not_appended_again() {
     assert_eq!(server.end(), None);
     assert_eq!(server.learning.history().committed(), Zxid(2 * E + 7));
     assert_eq!(server.says().last(), Some(&ack(2 * E + 8)));
+}
+
+/// A snapshot takes the place of what was there only with the epoch; one that ends earlier is made up for by what follows.
+#[test]
+fn a_snapshot_stands_aside_until_the_epoch_is_saved() {
+    let snap = ToLearner::Snap { zxid: Zxid(E + 1) };
+    let mut server = follower();
+    server.hear_all(&[leader_info(2), snap.clone(), entry(E + 2), commit(E + 2), entry(E + 3)]);
+    let mut out = Vec::new();
+    server.learning.on_closed(&mut out);
+    let ends = [LearningOutput::DropSnapshot, LearningOutput::GiveUp(LearningEnd::Closed)];
+    assert_eq!(out, ends);
+    let (_, history, epochs) = server.learning.into_parts();
+    assert_eq!((history.logged(), epochs), (Zxid(E + 5), self::epochs(2, 1)));
+
+    let mut server = follower();
+    server.hear_all(&[leader_info(2), snap, entry(E + 2), entry(E + 3), entry(E + 4), commit(E + 2)]);
+    server.hear_all(&[commit(E + 3), new_leader(2), ToLearner::UpToDate, commit(E + 4)]);
+    server.learning.on_closed(&mut out);
+    assert_eq!(out[2..], [LearningOutput::GiveUp(LearningEnd::Closed)]);
+    let (_, history, _) = server.learning.into_parts();
+    assert_eq!((history.logged(), history.committed()), (Zxid(E + 4), Zxid(E + 4)));
+}
+
+/// A snapshot of a leader that never had a quorum has more than the next one: only another snapshot helps.
+#[test]
+fn who_cannot_go_back_says_that_it_has_nothing() {
+    let mut server = Server::new(1, three(), history(E + 3, &[]).of_snapshot(Zxid(E + 9)), epochs(1, 1), 3);
+    server.hear_all(&[leader_info(2), ToLearner::Trunc { zxid: Zxid(E + 5) }]);
+    assert_eq!(server.end(), Some(LearningEnd::NeedsSnapshot(Zxid(E + 5))));
+    let (quorums, history, epochs) = server.learning.into_parts();
+    let mut server = Server::new(1, quorums, history, epochs, 3);
+    server.says();
+    server.hear_all(&[leader_info(3)]);
+    assert_eq!(server.says(), [ToLeader::AckEpoch { last: Zxid(-1), current: -1 }]);
+    let snap = ToLearner::Snap { zxid: Zxid(E + 5) };
+    server.hear_all(&[snap, new_leader(3), ToLearner::UpToDate]);
+    assert!(server.learning.is_serving() && !server.learning.history().is_lost());
 }
 
 #[test]
