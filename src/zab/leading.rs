@@ -63,6 +63,8 @@ pub struct Leading {
     last_id: u64,
     /// When the present phase has failed.
     until_ms: u64,
+    /// From when on it need not wait for a quorum that a voter has left.
+    patient_until_ms: Option<u64>,
     tick: u64,
     half_tick_at_ms: u64,
     is_half: bool,
@@ -87,6 +89,7 @@ impl Leading {
         let epoch = Epoch(epochs.accepted.0.checked_add(1).expect("2^32 epochs"));
         let mut leading = Leading {
             until_ms: now_ms + settings.init_ms(),
+            patient_until_ms: settings.epoch_wait_max_ms.map(|wait| now_ms + wait),
             half_tick_at_ms: now_ms + settings.tick_ms / 2,
             settings,
             quorums,
@@ -197,6 +200,14 @@ impl Leading {
     pub fn on_closed(&mut self, id: LearnerId, out: &mut Vec<LeadingOutput>) {
         self.close(id, LearnerEnd::Closed, out);
         self.check();
+    }
+
+    /// A server says in an election that it is looking. One that has voted for this leader has left it, then.
+    pub fn on_looking(&mut self, now_ms: u64, server: ServerId, out: &mut Vec<LeadingOutput>) {
+        let is_over = self.patient_until_ms.is_some_and(|until| until < now_ms);
+        if self.phase == Phase::Discovery && is_over && self.quorums.is_voter(server) {
+            self.give_up(LeadingEnd::VoterLeft, out);
+        }
     }
 
     /// The accepted epoch is on disk: now it may be promised to others.

@@ -21,6 +21,8 @@ pub struct QuorumSettings {
     pub is_reconfig_enabled: bool,
     /// `snapshotSizeFactor` is not negative: learners are brought up to date from the log on disk, too.
     pub is_disk_used: bool,
+    /// `leader.maxTimeToWaitForEpoch`: an elected leader that a voter leaves after this waits no longer for a quorum.
+    pub epoch_wait_max_ms: Option<u64>,
     /// A sync is answered only after a quorum has said, later than it came, that it still follows.
     pub is_sync_confirmed: bool,
 }

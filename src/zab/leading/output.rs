@@ -128,6 +128,8 @@ pub enum LearnerEnd {
 pub enum LeadingEnd {
     #[error("no quorum agreed on an epoch within initLimit")]
     NoEpoch,
+    #[error("a voter looks for another leader before a quorum agreed on an epoch")]
+    VoterLeft,
     #[error("no quorum accepted the epoch within initLimit")]
     NoElection,
     #[error("no quorum was synchronised within initLimit")]

@@ -20,6 +20,7 @@ fn settings(me: i64) -> QuorumSettings {
         data_bytes_max: 2 << 20,
         is_reconfig_enabled: true,
         is_disk_used: true,
+        epoch_wait_max_ms: None,
         is_sync_confirmed: false,
     }
 }
@@ -495,6 +496,24 @@ fn timers() {
     }
     assert_eq!((server.end_of(one), server.end()), (Some(LearnerEnd::Silent), Some(LeadingEnd::NoQuorum)));
     assert_eq!(server.now, 7000, "the first pass that counts, syncLimit after the last answer");
+}
+
+#[test]
+fn a_leader_whose_voters_look_again_need_not_wait() {
+    let patient = |wait| Server::three(QuorumSettings { epoch_wait_max_ms: wait, ..settings(3) });
+    let left = |server: &mut Server, at, who| {
+        let mut out = Vec::new();
+        server.leading.on_looking(at, ServerId(who), &mut out);
+        server.turn(out);
+        server.end()
+    };
+    assert_eq!(left(&mut patient(None), 9000, 1), None);
+    let mut server = patient(Some(300));
+    assert_eq!((left(&mut server, 300, 1), left(&mut server, 301, 9)), (None, None));
+    assert_eq!(left(&mut server, 301, 1), Some(LeadingEnd::VoterLeft));
+    let mut server = patient(Some(300));
+    server.follower(1, E + 5);
+    assert_eq!(left(&mut server, 301, 2), None, "it has its quorum");
 }
 
 /// One that answers pings but acknowledges nothing holds everything up.

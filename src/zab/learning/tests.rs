@@ -16,6 +16,7 @@ pub(crate) fn settings(me: i64) -> QuorumSettings {
         data_bytes_max: 2 << 20,
         is_reconfig_enabled: true,
         is_disk_used: true,
+        epoch_wait_max_ms: None,
         is_sync_confirmed: false,
     }
 }
