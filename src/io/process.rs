@@ -124,6 +124,15 @@ pub fn raise_open_files() -> u64 {
     }
 }
 
+/// Bytes of memory that this process may lock.
+pub fn lockable_bytes() -> u64 {
+    // SAFETY: the struct is plain numbers, filled by getrlimit before use.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) == 0 { limit.rlim_cur } else { 0 }
+    }
+}
+
 /// Open descriptors of this process, known without walking over them: with 10,000 connections that takes milliseconds.
 pub struct OpenFiles {
     max: u64,

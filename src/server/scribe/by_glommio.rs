@@ -31,6 +31,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Memory registered with the ring: a few buffers of that size.
 const IO_MEMORY_BYTES: usize = 2 << 20;
 const RING_ENTRIES: usize = 64;
+/// The limit of locked memory that glommio asks for, whatever it will lock.
+pub(super) const LOCKED_BYTES: u64 = 512 << 10;
 /// Works that wait for their task: those that the scribe may have on their way, with room to spare.
 const WORKS_MAX: usize = 8;
 

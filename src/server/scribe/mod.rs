@@ -13,6 +13,7 @@ use super::core::CoreMessage;
 use super::{ServerOptions, boot};
 use crate::ids::{SegmentId, SessionId, Zxid};
 use crate::io::disk::{DiskProbe, takes_direct};
+use crate::io::process::lockable_bytes;
 use crate::io::queue::{Receiver, Sender, mailbox};
 use crate::io::sys::EventFd;
 use crate::io::{IoChoice, Waker};
@@ -248,6 +249,14 @@ fn make_worker<S: Store + Copy>(
 fn find_obstacle(io: IoChoice, data: &Path, log: &Path) -> Result<(), String> {
     if io == IoChoice::Epoll {
         return Err("ringkeeper.io=epoll asks for no io_uring".into());
+    }
+    let lockable_bytes = lockable_bytes();
+    if lockable_bytes < by_glommio::LOCKED_BYTES {
+        return Err(format!(
+            "a process may lock {} KiB of memory here, and glommio wants {} KiB (ulimit -l, LimitMEMLOCK of systemd)",
+            lockable_bytes >> 10,
+            by_glommio::LOCKED_BYTES >> 10
+        ));
     }
     [data, log].iter().try_for_each(|folder| takes_direct(folder))
 }
