@@ -257,6 +257,7 @@ impl Conn {
     }
 
     /// Bytes that wait to be sent, or are being sent.
+    #[inline]
     pub fn bytes_to_send(&self) -> usize {
         let listing = self.listing.as_ref().map_or(0, |listing| listing.held_bytes());
         self.out.len() + self.sending.unwrap_or(0) + listing

@@ -30,7 +30,7 @@ pub enum Answered {
     /// Its body is in `body`.
     Whole,
     /// It is so long that it is put together in slices.
-    InSlices(Source),
+    InSlices(Box<Source>),
     /// The same, and that cannot be begun yet; nothing was done.
     NotYet,
 }
@@ -48,39 +48,44 @@ pub fn execute(
     body: &mut Vec<u8>,
     events: &mut Vec<u8>,
 ) -> Result<Answered, ErrorCode> {
-    let request = Request::decode(op, request).map_err(|_| ErrorCode::MarshallingError)?;
-    match request {
+    let Ok(request) = Request::decode(op, request) else { return Err(ErrorCode::MarshallingError) };
+    let answered = match request {
+        Request::GetData { path, watch } => data(context, conn, &path, watch, body),
+        Request::Exists { path, watch } => exists(context, conn, &path, watch, body),
         Request::GetChildren { path, watch, with_stat } => {
             return children(context, conn, &path, watch, with_stat, body);
         }
         Request::GetAllChildrenNumber { path } => return descendants(context, conn, &path, body),
         Request::GetEphemerals { prefix } => return ephemerals(context, conn, prefix.as_deref(), body),
-        other => execute_short(context, conn, other, body, events)?,
-    }
-    Ok(Answered::Whole)
-}
-
-fn execute_short(
-    context: &mut ReadContext<'_>,
-    conn: &Conn,
-    request: Request<'_>,
-    body: &mut Vec<u8>,
-    events: &mut Vec<u8>,
-) -> ReadResult {
-    match request {
         Request::Ping => Ok(()),
-        Request::Exists { path, watch } => exists(context, conn, &path, watch, body),
-        Request::GetData { path, watch } => data(context, conn, &path, watch, body),
         Request::GetAcl { path } => acl(context, conn, &path, body),
         Request::MultiRead { reads, is_cut } => multi_read(context, conn, &reads, is_cut, body),
+        Request::SetWatches(lists) => set_watches(context, conn, &lists, events),
+        Request::WhoAmI => {
+            who_am_i(conn, body);
+            Ok(())
+        }
+        other => of_watches(context, conn, &other, body),
+    };
+    answered.map(|()| Answered::Whole)
+}
+
+/// Requests about the connection's own watches.
+fn of_watches(
+    context: &mut ReadContext<'_>,
+    conn: &Conn,
+    request: &Request<'_>,
+    body: &mut Vec<u8>,
+) -> ReadResult {
+    match request {
         Request::CheckWatches { path, kind } => {
-            let modes = watch_modes(kind, true)?;
-            let watched = path.map_or(0, |path| context.watches.modes(conn.id.slot, &path));
+            let modes = watch_modes(*kind, true)?;
+            let watched = path.as_ref().map_or(0, |path| context.watches.modes(conn.id.slot, path));
             if watched & modes == 0 { Err(ErrorCode::NoWatcher) } else { Ok(()) }
         }
         Request::RemoveWatches { path, kind } => {
-            let modes = watch_modes(kind, false)?;
-            let removed = path.map_or(0, |path| context.watches.remove(conn.id.slot, &path, modes));
+            let modes = watch_modes(*kind, false)?;
+            let removed = path.as_ref().map_or(0, |path| context.watches.remove(conn.id.slot, path, modes));
             if removed == 0 { Err(ErrorCode::NoWatcher) } else { Ok(()) }
         }
         Request::AddWatch { path, mode } => {
@@ -90,14 +95,9 @@ fn execute_short(
                 _ => return Err(ErrorCode::MarshallingError),
             };
             if let Some(path) = path {
-                watch(context, conn, &path, modes)?;
+                watch(context, conn, path, modes)?;
             }
             Writer::new(body).int(0);
-            Ok(())
-        }
-        Request::SetWatches(lists) => set_watches(context, conn, &lists, events),
-        Request::WhoAmI => {
-            who_am_i(conn, body);
             Ok(())
         }
         _ => Err(ErrorCode::Unimplemented),
@@ -181,7 +181,13 @@ fn children(
     if is_long {
         let next = context.tree.first_child(slot);
         let path = node.path().into();
-        return Ok(Answered::InSlices(Source::Children { parent: slot, next, path, stat, with_stat }));
+        return Ok(Answered::InSlices(Box::new(Source::Children {
+            parent: slot,
+            next,
+            path,
+            stat,
+            with_stat,
+        })));
     }
     list_children(context, slot, &stat, &mut usize::MAX.clone(), body)?;
     if with_stat {
@@ -234,7 +240,7 @@ fn descendants(
         if !context.may_list {
             return Ok(Answered::NotYet);
         }
-        return Ok(Answered::InSlices(Source::Descendants { path: node.path().into(), next: 0 }));
+        return Ok(Answered::InSlices(Box::new(Source::Descendants { path: node.path().into(), next: 0 })));
     };
     // Under its other name the root counts itself, too.
     let itself = i32::from(path.is_empty());
@@ -347,7 +353,11 @@ fn ephemerals(
             return Ok(Answered::NotYet);
         }
         let slots = tree.ephemeral_slots(session).collect();
-        return Ok(Answered::InSlices(Source::Ephemerals { session, prefix: prefix.into(), slots }));
+        return Ok(Answered::InSlices(Box::new(Source::Ephemerals {
+            session,
+            prefix: prefix.into(),
+            slots,
+        })));
     }
     let paths: Vec<&str> =
         tree.ephemerals(session).map(Node::path).filter(|path| path.starts_with(prefix)).collect();

@@ -390,7 +390,7 @@ impl Shard {
                 *conn.out.tail() = reply;
                 self.scratch = events;
                 match later {
-                    Answered::InSlices(source) => self.begin_listing(&mut conn, header, at_ms, source),
+                    Answered::InSlices(source) => self.begin_listing(&mut conn, header, at_ms, *source),
                     _ => self.await_listing(&mut conn, header, at_ms, body),
                 }
                 self.conns[id.slot as usize] = Some(conn);
