@@ -1,54 +1,67 @@
 //! Quotas (`Quotas`, `StatsTrack`): limits and usage live as text in nodes below /zookeeper/quota. The deepest limited
 //! ancestor (or the node itself) counts; "/" cannot be limited.
 
+use std::collections::BTreeMap;
+
 /// Below it stand the quotas.
 pub const QUOTA_ROOT: &str = "/zookeeper/quota";
 const LIMITS: &str = "/zookeeper_limits";
 const STATS: &str = "/zookeeper_stats";
 
 /// A parsed limits or stats node; -1 means not set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StatsTrack {
     /// Nodes.
     pub count: i64,
     /// Bytes of data.
     pub bytes: i64,
-    /// Nodes at most.
-    pub count_hard: i64,
-    /// Bytes of data at most.
-    pub bytes_hard: i64,
+    /// What else is said, hard limits among it.
+    others: BTreeMap<Box<str>, i64>,
 }
 
 impl StatsTrack {
+    /// Nothing is used.
+    pub fn zero() -> StatsTrack {
+        StatsTrack { count: 0, bytes: 0, others: BTreeMap::new() }
+    }
+
     /// Reads `count=N,bytes=M` with optional hard limits; what cannot be read is not set.
     pub fn parse(text: &[u8]) -> StatsTrack {
-        let mut track = StatsTrack { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 };
+        let mut track = StatsTrack { count: -1, bytes: -1, others: BTreeMap::new() };
         for pair in String::from_utf8_lossy(text).split([',', ';']) {
             let mut sides = pair.split('=');
             let (Some(key), Some(value)) = (sides.next(), sides.next()) else { continue };
-            let Ok(value) = value.parse() else { continue };
+            let value = if value.is_empty() { Some(-1) } else { value.parse().ok() };
+            let Some(value) = value else { continue };
             match key {
                 "count" => track.count = value,
                 "bytes" => track.bytes = value,
-                "countHardLimit" => track.count_hard = value,
-                "byteHardLimit" => track.bytes_hard = value,
-                _ => {}
+                _ => {
+                    track.others.insert(key.into(), value);
+                }
             }
         }
         track
     }
 
-    /// The text Apache writes; the lone '=' before hard limits is its own, for the sake of old parsers.
+    /// Nodes at most.
+    pub fn count_hard(&self) -> i64 {
+        self.others.get("countHardLimit").copied().unwrap_or(-1)
+    }
+
+    /// Bytes of data at most.
+    pub fn bytes_hard(&self) -> i64 {
+        self.others.get("byteHardLimit").copied().unwrap_or(-1)
+    }
+
+    /// The text Apache writes; the lone '=' before what else is said is its own, for the sake of old parsers.
     pub fn text(&self) -> String {
         let mut text = format!("count={},bytes={}", self.count, self.bytes);
-        let hard: Vec<String> = [("byteHardLimit", self.bytes_hard), ("countHardLimit", self.count_hard)]
-            .into_iter()
-            .filter(|(_, value)| *value > -1)
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        if !hard.is_empty() {
-            text.push_str("=;");
-            text.push_str(&hard.join(";"));
+        if !self.others.is_empty() {
+            text.push('=');
+        }
+        for (key, value) in &self.others {
+            text.push_str(&format!(";{key}={value}"));
         }
         text
     }
@@ -91,8 +104,10 @@ mod tests {
     fn the_text_round_trips_with_its_odd_separator() {
         let text = "count=5,bytes=100=;byteHardLimit=200;countHardLimit=7";
         let track = StatsTrack::parse(text.as_bytes());
-        assert_eq!(track, StatsTrack { count: 5, bytes: 100, count_hard: 7, bytes_hard: 200 });
+        assert_eq!((track.count, track.bytes, track.count_hard(), track.bytes_hard()), (5, 100, 7, 200));
         assert_eq!(track.text(), text);
+        let odd = StatsTrack::parse(b"zzz=4;aaa=-9,,bytes==1,count=3,count=+7;byteHardLimit=-1,x");
+        assert_eq!(odd.text(), "count=7,bytes=-1=;aaa=-9;byteHardLimit=-1;zzz=4");
         assert_eq!(StatsTrack::parse(b"nonsense").text(), "count=-1,bytes=-1");
     }
 

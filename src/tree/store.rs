@@ -4,21 +4,24 @@
 //! `apply` is the one function from transactions to changes (`DataTree.processTxn`); it emits [`Effect`]s that other
 //! trees install, and undo steps that restore the state before, exactly. It knows no requests and no permissions.
 
+mod usage;
+
 use super::chunked::Chunked;
 use super::digest::node_digest;
 use super::effect::{Effect, Effects};
 use super::index::{ChildStat, Tree};
 use super::node::{CONTAINER_OWNER, Node, NodeHead, Owner, OwnerRules, TTL_MS_MAX, split_path, ttl_owner};
-use super::quota::{QUOTA_ROOT, QuotaNode, StatsTrack, limits_path, quota_node, stats_path};
+use super::quota::{QuotaNode, quota_node};
 use super::slots::Slot;
 use crate::ids::{AclId, Zxid};
 use crate::wire::txn::CreateKind;
 use crate::wire::{Acl, ErrorCode, Txn, TxnHeader};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use usage::{QuotaBefore, limited_by};
 
 /// Settings of a [`Store`].
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,8 @@ pub struct Store {
     collectable: BTreeSet<Box<str>>,
     /// Usage to add to stats nodes when the transaction is done: (limited path, nodes, bytes).
     usage: Vec<(Box<str>, i64, i64)>,
+    /// By limited path what its quota was before the transaction that changes it.
+    quotas_before: BTreeMap<Box<str>, QuotaBefore>,
     tolerant: bool,
 }
 
@@ -145,6 +150,7 @@ impl Store {
             limited: BTreeSet::new(),
             collectable: BTreeSet::new(),
             usage: Vec::new(),
+            quotas_before: BTreeMap::new(),
             tolerant: false,
         };
         store.rebuild_indexes();
@@ -174,13 +180,6 @@ impl Store {
         self.collectable = collectable;
         self.digest = digest;
         self.shares = shares;
-    }
-
-    /// Recounts the usage of every limited path (after a snapshot was loaded).
-    pub fn recount_usage(&mut self) {
-        for limited in self.limited.clone() {
-            self.write_usage(&limited, None, &mut Effects::new(), &mut Undo::none());
-        }
     }
 
     /// The nodes.
@@ -230,6 +229,8 @@ impl Store {
                     NodeHead { mzxid: header.zxid, mtime: header.time_ms, version: *version, ..old.head() };
                 let bytes = data.map_or(0, <[u8]>::len) as i64 - old.data_length() as i64;
                 let node = old.changed(head, *data);
+                self.note_quota(path);
+                self.forget_usage_of(path);
                 self.use_quota(path, 0, bytes);
                 self.change(Effect::SetData { node, slot }, effects, undo);
                 Ok(())
@@ -328,10 +329,10 @@ impl Store {
         let node = Node::new(head, path, *data);
         let (parent_cversion, parent_pzxid) = self.raised(parent, *parent_cversion, zxid);
         let slot = self.tree.vacant();
+        self.note_quota(path);
         self.change(Effect::Create { node, slot, parent, parent_cversion, parent_pzxid }, effects, undo);
         if let Some(QuotaNode::Stats(limited)) = quota_node(path) {
-            // The recount has what earlier operations of this multi used.
-            self.usage.retain(|(path, _, _)| **path != *limited);
+            self.forget_usage_of(path);
             self.write_usage(limited, None, effects, undo);
         }
         self.use_quota(path, 1, data.map_or(0, <[u8]>::len) as i64);
@@ -425,11 +426,13 @@ impl Store {
     fn delete_leaf(&mut self, zxid: Zxid, slot: Slot, parent: Slot, effects: &mut Effects, undo: &mut Undo) {
         let node = self.tree.at(slot).clone();
         let parent_pzxid = self.tree.child_stat(parent).pzxid.max(zxid);
-        let bytes = node.data_length() as i64;
-        if !self.limited.is_empty() {
-            self.use_quota(node.path(), -1, -bytes);
+        if self.limited.is_empty() {
+            return self.change(Effect::Delete { node, slot, parent, parent_pzxid }, effects, undo);
         }
+        let gone = node.clone();
+        self.note_quota(gone.path());
         self.change(Effect::Delete { node, slot, parent, parent_pzxid }, effects, undo);
+        self.use_quota(gone.path(), -1, -(gone.data_length() as i64));
     }
 
     fn delete_missing(&mut self, zxid: Zxid, path: &str, effects: &mut Effects, undo: &mut Undo) {
@@ -492,6 +495,7 @@ impl Store {
     /// Takes back everything since `mark`, newest first. The caller drops the effects that were emitted since.
     pub fn undo(&mut self, undo: &mut Undo, mark: usize) {
         self.usage.clear();
+        self.quotas_before.clear();
         for step in undo.steps.drain(mark..).rev().collect::<Vec<_>>() {
             match step {
                 UndoStep::Created { slot, parent, numbers } => {
@@ -534,24 +538,6 @@ impl Store {
         }
     }
 
-    /// Whether the deepest limited ancestor of `path` takes so many nodes and bytes more.
-    pub fn quota_check(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
-        if !self.settings.enforce_quota {
-            return Ok(());
-        }
-        let Some(limited) = self.limited_prefix(path) else { return Ok(()) };
-        let text = |path: String| self.tree.node(&path).and_then(|node| node.data().map(StatsTrack::parse));
-        let (Some(limits), Some(used)) = (text(limits_path(limited)), text(stats_path(limited))) else {
-            return Ok(());
-        };
-        // Less is refused, too, as long as it is too much.
-        let exceeds = |hard: i64, used: i64, more: i64| hard > -1 && more != 0 && used + more > hard;
-        if exceeds(limits.count_hard, used.count, count) || exceeds(limits.bytes_hard, used.bytes, bytes) {
-            return Err(ErrorCode::QuotaExceeded);
-        }
-        Ok(())
-    }
-
     /// Of the containers and TTL nodes whose paths come after this one, so many, those that are to go now: without
     /// children, and used or old enough. The path to go on behind, unless that was all.
     pub fn collectable(
@@ -588,65 +574,6 @@ impl Store {
     /// True for a container or TTL node.
     pub fn is_collectable_kind(&self, node: &Node) -> bool {
         matches!(self.tree.rules().owner(node.owner()), Owner::Container | Owner::Ttl(_))
-    }
-
-    fn limited_prefix(&self, path: &str) -> Option<&str> {
-        if self.limited.is_empty() {
-            return None;
-        }
-        let mut prefix = path;
-        while prefix != "/" && !prefix.is_empty() {
-            if let Some(limited) = self.limited.get(prefix) {
-                return Some(limited);
-            }
-            prefix = split_path(prefix).0;
-        }
-        None
-    }
-
-    fn use_quota(&mut self, path: &str, count: i64, bytes: i64) {
-        if let Some(limited) = self.limited_prefix(path).map(Box::from) {
-            self.usage.push((limited, count, bytes));
-        }
-    }
-
-    /// Adds what the transaction used to the stats nodes. Their Stat does not change and no watch fires.
-    pub fn settle_usage(&mut self, effects: &mut Effects, undo: &mut Undo) {
-        for (limited, count, bytes) in std::mem::take(&mut self.usage) {
-            self.write_usage(&limited, Some((count, bytes)), effects, undo);
-        }
-    }
-
-    fn write_usage(
-        &mut self,
-        limited: &str,
-        more: Option<(i64, i64)>,
-        effects: &mut Effects,
-        undo: &mut Undo,
-    ) {
-        let Some((slot, stats)) = self.tree.find(&stats_path(limited)) else { return };
-        let track = match more {
-            None => self.counted(limited),
-            Some((count, bytes)) => {
-                let mut track = StatsTrack::parse(stats.data().unwrap_or_default());
-                track.count += count;
-                track.bytes += bytes;
-                track
-            }
-        };
-        let node = stats.changed(stats.head(), Some(track.text().as_bytes()));
-        self.change(Effect::Replace { node, slot }, effects, undo);
-    }
-
-    fn counted(&self, limited: &str) -> StatsTrack {
-        let mut track = StatsTrack { count: 0, bytes: 0, count_hard: -1, bytes_hard: -1 };
-        if let Some((slot, _)) = self.tree.find(limited) {
-            self.tree.walk(slot, |_, node| {
-                track.count += 1;
-                track.bytes += node.data_length() as i64;
-            });
-        }
-        track
     }
 
     fn intern(&mut self, acl: &[Acl], effects: &mut Effects, undo: &mut Undo) -> AclId {
@@ -770,17 +697,6 @@ impl Store {
                 self.shares.push(share);
             }
         }
-    }
-}
-
-/// The path that a quota's node limits.
-fn limited_by(node: &Node) -> Option<&str> {
-    if !node.path_bytes().starts_with(QUOTA_ROOT.as_bytes()) {
-        return None;
-    }
-    match quota_node(node.path()) {
-        Some(QuotaNode::Limits(path)) => Some(path),
-        _ => None,
     }
 }
 

@@ -19,10 +19,23 @@ GOOD_ACLS = [OPEN, OPEN, [(1, "world", "anyone")], [(31, "digest", "ann:HASH")],
 USERS = [b"ann:secret", b"bob:secret", b"eve", b":", b"a:b:c"]
 
 
+# Quotas so small that they are met all the time, written as tools write them and as they do not.
+SMALL_LIMITS = [b"count=-1,bytes=-1=;byteHardLimit=300;countHardLimit=6", b"count=2,bytes=50", b"count=-1,bytes=-1=;byteHardLimit=0",
+                b"count=1,bytes=1=;countHardLimit=3", b"byteHardLimit=1000;countHardLimit=12", b"countHardLimit=0", b"bytes=5,byteHardLimit=2500", b"",
+                b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=-1", b"count==4;;,byteHardLimit=+700", b"count=4,count=9,countHardLimit=1,countHardLimit=9"]
+# What a usage may be said to be; only what can be read.
+USAGES = [b"count=1,bytes=2", b"count=-5,bytes=-7=;byteHardLimit=-1;zzz=4;aaa=-9", b"bytes=5", b"", b"count=9223372036854775807,bytes=9223372036854775800",
+          b"count=-9223372036854775808,bytes=-9223372036854775808", b"bytes==1,count=+3", b"count=1000000,bytes=1000000"]
+QUOTA_ROOT = "/zookeeper/quota"
+
+
 class History:
-    def __init__(self, seed, sessions):
+    """With `quotas` small ones come and go everywhere, also in multis. Nothing is then sent in bursts: ZooKeeper compares with the
+    usage that has been applied by then."""
+
+    def __init__(self, seed, sessions, quotas=False):
         self.random = random.Random(seed)
-        self.sessions = sessions
+        self.sessions, self.quotas = sessions, quotas
 
     def path(self):
         draw = self.random
@@ -58,6 +71,8 @@ class History:
         return op, body + struct.pack(">i", flags)
 
     def write(self, in_multi=False):
+        if self.quotas and self.random.random() < 0.15:
+            return self.small_quota()
         draw = self.random.random()
         if draw < 0.45:
             return self.create(in_multi)
@@ -89,6 +104,24 @@ class History:
         if self.random.random() < 0.5:
             return 101, relative + paths() + paths() + paths()
         return 105, relative + paths() + paths() + paths() + paths() + paths()
+
+    def small_quota(self):
+        draw = self.random
+        limited = draw.choice(["/h", "/h/a", "/h/a", "/h/b", "/h/b/c", "/h/a/b/c", "/zookeeper"])
+        parts = limited.split("/")
+        kind = draw.random()
+        if kind < 0.25:
+            # The nodes above the two that matter.
+            path = QUOTA_ROOT + "/".join(parts[:draw.randrange(2, len(parts) + 1)])
+            return 1, string(path) + buffer(b"") + acls(OPEN) + struct.pack(">i", 0)
+        is_usage = draw.random() < 0.4
+        path = QUOTA_ROOT + limited + ("/zookeeper_stats" if is_usage else "/zookeeper_limits")
+        text = draw.choice(USAGES if is_usage else SMALL_LIMITS)
+        if kind < 0.6:
+            return 1, string(path) + buffer(text) + acls(OPEN) + struct.pack(">i", 0)
+        if kind < 0.8:
+            return 2, string(path) + struct.pack(">i", -1)
+        return 5, string(path) + buffer(text) + struct.pack(">i", self.version())
 
     def quota(self):
         """Quota nodes are ordinary nodes at extraordinary places."""
@@ -146,7 +179,7 @@ class History:
                 yield ("break", session, draw.choice([
                     (999, b""), (11, b"extra"), (100, struct.pack(">i", 0) + string("none") + buffer(b"")), (1, b"\0"), (4, b"\xff"),
                     (14, struct.pack(">i?i", 1, False, -1)), (5, string("/h")), (101, b"")]))
-            elif chance < 0.02:
+            elif chance < 0.02 and not self.quotas:
                 # auth is answered at once, ahead of writes that are still on their way: on both, but not at one moment.
                 # Requests right behind a setACL are judged by the old list in ZooKeeper while it is on its way.
                 requests = [self.request(session) for _ in range(draw.randrange(2, 30))]

@@ -91,9 +91,9 @@ class Server:
 
 
 class Run:
-    def __init__(self, servers, seed):
+    def __init__(self, servers, seed, quotas=False):
         self.servers, self.seed = servers, seed
-        self.history = History(seed, SESSIONS)
+        self.history = History(seed, SESSIONS, quotas)
         self.last = collections.deque(maxlen=20)
         self.step = self.operations = 0
         self.ends = set()
@@ -202,10 +202,11 @@ class Run:
                 data = None if err else (lambda reader: (reader.buffer(), stat(reader, server.sessions)))(Reader(body))
                 connection.send_frame(b"\0\0\0\2\0\0\0\6" + string(path))
                 _, (_, _, acl_err, body) = connection.reply()
-                if is_restarted and path.endswith("/zookeeper_stats") and data:
+                acl = None if acl_err else decode(6, body, server.sessions)
+                if is_restarted and path.endswith("/zookeeper_stats") and data and acl:
                     # Counted anew at the start by one, carried on by the other.
-                    data = (b"", data[1][:8] + data[1][9:])
-                nodes[path] = (err, data, acl_err, None if acl_err else decode(6, body, server.sessions))
+                    data, acl = (b"", data[1][:8] + data[1][9:]), acl[0][0]
+                nodes[path] = (err, data, acl_err, acl)
                 connection.send_frame(b"\0\0\0\3\0\0\0\x08" + string(path) + b"\0")
                 _, (_, _, err, body) = connection.reply()
                 if err == 0:
@@ -247,11 +248,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--operations", type=int, default=20_000)
+    parser.add_argument("--quotas", action="store_true", help="small quotas everywhere")
     arguments = parser.parse_args()
     with verdict() as servers:
         for name, variable in (("apache", "ZK_APACHE_CMD"), ("ringkeeper", "ZK_SERVER_CMD")):
             servers.append(Server(name, os.environ[variable]))
-        run = Run(servers, arguments.seed)
+        run = Run(servers, arguments.seed, arguments.quotas)
         run.run(arguments.operations)
         # Both start again, ours after kill -9; ephemerals live as long as their sessions.
         servers[0].stop(signal.SIGTERM)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The same requests to Apache ZooKeeper and to the server command in $ZK_SERVER_CMD. run.sh [--seed N] [--operations N]: one random
+# The same requests to Apache ZooKeeper and to the server command in $ZK_SERVER_CMD. run.sh [--seed N] [--operations N] [--quotas]: one random
 # history (run.py). run.sh words: the four-letter words (words.py). run.sh roundtrip [--seed N]: to Ringkeeper and back (roundtrip.py).
 # run.sh malformed [--record FILE]: malformed requests (malformed.py).
 set -euo pipefail

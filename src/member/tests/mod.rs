@@ -1,6 +1,7 @@
 //! The member driven by hand: inputs in, log writes completed when the test says so, answers looked at.
 
 mod asks;
+mod quotas;
 mod space;
 
 use super::*;
