@@ -205,7 +205,7 @@ class Run:
                 acl = None if acl_err else decode(6, body, server.sessions)
                 if is_restarted and path.endswith("/zookeeper_stats") and data and acl:
                     # Counted anew at the start by one, carried on by the other.
-                    data, acl = (b"", data[1][:8] + data[1][9:]), acl[0][0]
+                    data, acl = (b"", data[1][:7] + data[1][8:]), acl[0][0]
                 nodes[path] = (err, data, acl_err, acl)
                 connection.send_frame(b"\0\0\0\3\0\0\0\x08" + string(path) + b"\0")
                 _, (_, _, err, body) = connection.reply()
