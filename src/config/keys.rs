@@ -182,7 +182,7 @@ static SETTINGS: &[Setting] = &[
             config.server.client_address = super::servers::resolve(text, port)?;
             Ok(())
         },
-        show: |config| config.server.client_address.ip().to_string(),
+        show: |config| super::servers::host_of(config.server.client_address),
     },
     row!("clientPortListenBacklog", server.listen_backlog, |text| value::decimal(text, -INT, INT)),
     row!("tickTime", server.member.common.tick_ms, |text| value::decimal(text, 1, INT / 20)),

@@ -7,6 +7,7 @@ use crate::ids::{Now, SessionId};
 use crate::limits::{ASK_ENTRIES_AT_ONCE, ASKS_MAX};
 use crate::mesh::{Question, ShardPart, ToMember};
 use crate::tree::{Owner, Slot};
+use crate::wire::address::socket_text;
 use std::collections::VecDeque;
 use std::fmt::Write;
 
@@ -106,7 +107,7 @@ impl Shard {
             let stats = &conn.stats;
             let interest = u8::from(conn.is_receiving && (conn.session.0 != 0));
             let (queued, received, sent) = (conn.pending.len(), stats.received, stats.sent);
-            let peer = conn.peer;
+            let peer = socket_text(conn.peer);
             write_to(
                 part,
                 format_args!(" /{peer}[{interest}](queued={queued},recved={received},sent={sent}"),
@@ -222,7 +223,8 @@ impl Shard {
             asked.next += 1;
             let Some(conn) = conn else { continue };
             let due = asked.at.mono_ms + conn.timeout_ms as u64;
-            part.expiry.push((due, format!("\tip: /{} sessionId: {}\n", conn.peer, conn.session)));
+            part.expiry
+                .push((due, format!("\tip: /{} sessionId: {}\n", socket_text(conn.peer), conn.session)));
         }
         true
     }

@@ -5,6 +5,7 @@ use super::out::Out;
 use super::stats::ConnStats;
 use crate::ids::{ConnId, Now, SessionId};
 use crate::limits;
+use crate::wire::address::host_text;
 use crate::wire::{Identity, Op};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -139,7 +140,7 @@ pub fn path_bytes(body: &[u8]) -> u32 {
 impl Conn {
     /// A fresh connection.
     pub fn new(id: ConnId, peer: SocketAddr, now: Now, bounds: ConnBounds) -> Conn {
-        let address = Identity { scheme: "ip".into(), id: peer.ip().to_canonical().to_string() };
+        let address = Identity { scheme: "ip".into(), id: host_text(peer) };
         Conn {
             id,
             bounds,

@@ -1,6 +1,7 @@
 //! What only a shard alone can show; its whole behaviour is tested through conversations and the simulator.
 
 use super::*;
+use crate::mesh::Question;
 use crate::tree::OwnerRules;
 
 fn shard() -> Shard {
@@ -89,4 +90,32 @@ fn a_request_that_waits_for_long_is_told_of() {
     assert_eq!(shard.complaints.total(Kind::Slow), 1);
     shard.settings.slow_request_ms = 0;
     assert!(!shard.is_slow(0), "never");
+}
+
+#[test]
+fn clients_addresses_are_shown_as_by_java() {
+    let mut shard = shard();
+    let peers = ["[::1]:7", "[::ffff:10.0.0.7]:7", "127.0.0.1:7"];
+    let mut out = Vec::new();
+    for (slot, peer) in (0..).zip(peers) {
+        let conn = ConnId { slot, generation: 1 };
+        shard.step(at(0), ShardInput::Accepted { conn, peer: peer.parse().expect("an address") }, &mut out);
+        let identities = &shard.conn(conn).expect("it is open").identities;
+        let shown = ["0:0:0:0:0:0:0:1", "10.0.0.7", "127.0.0.1"][slot as usize];
+        assert_eq!((identities[0].scheme.as_str(), identities[0].id.as_str()), ("ip", shown));
+    }
+    let mut ask = |question| {
+        let message = ToShard::Ask { ask: 1, question, lister: ShardId(0), is_alone: true };
+        shard.step(at(0), ShardInput::FromMember(message), &mut out);
+        out.clear();
+        shard.flush(at(0), &mut out);
+        let [ShardOutput::ToMember(ToMember::Part { part, .. })] = &out[..] else { panic!("one part") };
+        part.text.clone() + &part.expiry.iter().map(|(_, line)| line.as_str()).collect::<String>()
+    };
+    for (question, start) in [(Question::Cons, " /"), (Question::Stat, " /"), (Question::Dump, "\tip: /")] {
+        let text = ask(question);
+        for shown in ["[0:0:0:0:0:0:0:1]:7", "10.0.0.7:7", "127.0.0.1:7"] {
+            assert!(text.contains(&format!("{start}{shown}")), "{text}");
+        }
+    }
 }

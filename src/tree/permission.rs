@@ -236,8 +236,10 @@ fn is_digest_id(id: &str) -> bool {
     id.trim_end_matches(':').split(':').count() == 2
 }
 
+/// The zone of a link-local client is no part of what an expression can say.
 fn ip_matches(expression: &str, id: &str) -> bool {
-    let (Some((wanted, bits)), Some(address)) = (ip_and_bits(expression), parse_ip(id)) else { return false };
+    let address = id.split('%').next().and_then(parse_ip);
+    let (Some((wanted, bits)), Some(address)) = (ip_and_bits(expression), address) else { return false };
     match (wanted, address) {
         (IpAddr::V4(wanted), IpAddr::V4(address)) => {
             same_prefix(u32::from(wanted) as u128, u32::from(address) as u128, 32 - bits)
@@ -260,23 +262,50 @@ fn ip_and_bits(expression: &str) -> Option<(IpAddr, u32)> {
     let address = parse_ip(address)?;
     let bits_max = if address.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
-        Some(bits) => bits.parse().ok()?,
+        Some(bits) => java_int(bits, 10, bits_max)?,
         None => bits_max,
     };
-    (bits <= bits_max).then_some((address, bits))
+    Some((address, bits))
 }
 
-/// An address; unlike Rust's own parser, and like ZooKeeper, leading zeros are fine.
+/// An address as ZooKeeper reads it: leading zeros are fine, a zone and IPv4 inside IPv6 are not, since no client's
+/// address is ever shown so.
 fn parse_ip(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
-        return text.split('%').next()?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+        return parse_ipv6(text).map(IpAddr::V6);
     }
     let mut octets = [0u8; 4];
     let mut parts = text.split('.');
     for octet in &mut octets {
-        *octet = parts.next()?.parse().ok()?;
+        *octet = java_int(parts.next()?, 10, 255)? as u8;
     }
     parts.next().is_none().then_some(IpAddr::V4(Ipv4Addr::from(octets)))
+}
+
+fn parse_ipv6(text: &str) -> Option<Ipv6Addr> {
+    let groups = |text: &str| -> Option<Vec<u16>> {
+        let is_short = |group: &&str| group.len() <= 4;
+        let parse = |group: &str| Some(group).filter(is_short).and_then(|group| java_int(group, 16, 0xffff));
+        if text.is_empty() {
+            return Some(Vec::new());
+        }
+        text.split(':').map(|group| parse(group).map(|group| group as u16)).collect()
+    };
+    let all = match text.split_once("::") {
+        None => groups(text)?,
+        Some((front, back)) => {
+            let (front, back) = (groups(front)?, groups(back)?);
+            let zeros = 8usize.checked_sub(front.len() + back.len()).filter(|zeros| *zeros > 0)?;
+            [front, vec![0; zeros], back].concat()
+        }
+    };
+    Some(Ipv6Addr::from(<[u16; 8]>::try_from(all).ok()?))
+}
+
+/// A number from 0 to `most`, perhaps with a sign.
+fn java_int(text: &str, radix: u32, most: u32) -> Option<u32> {
+    let number = i32::from_str_radix(text, radix).ok()?;
+    u32::try_from(number).ok().filter(|number| *number <= most)
 }
 
 #[cfg(test)]
@@ -379,6 +408,67 @@ mod tests {
         assert!(!ip_matches("2001:db8::/33", "2001:db8:8000::2"));
         assert!(ip_matches("::/0", "::1"));
         assert!(!ip_matches("0.0.0.0/0", "::1"));
+    }
+
+    #[test]
+    fn what_is_an_address_and_what_is_none() {
+        let valid = |text: &str| ip_and_bits(text).is_some();
+        for good in [
+            "::1",
+            "::",
+            "fe80::1",
+            "::ffff:7f00:1",
+            "::1/128",
+            "::/0",
+            "0:0:0:0:0:0:0:1",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "2001:DB8::A0",
+            "127.0.0.1/+8",
+            "127.0.0.1/-0",
+            "+127.0.0.01",
+            "-0.0.0.0",
+            "+1::2",
+        ] {
+            assert!(valid(good), "{good}");
+        }
+        for bad in [
+            "::ffff:127.0.0.1",
+            "fe80::1%eth0",
+            "fe80::1%4",
+            "::1/129",
+            "::1/",
+            "::1/-1",
+            "00001::1",
+            "1::2::3",
+            ":",
+            ":::",
+            "1:2:3:4:5:6:7:8::",
+            "1:2:3:4::5:6:7:8",
+            "1:2:3",
+            ":1:2:3:4:5:6:7",
+            "::g",
+            "::1:",
+            "",
+            "/8",
+            "127.0.0.1/",
+            "127.0.0.1/8/9",
+            "127.0.0.1/33",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.256",
+            "1.2.3.-1",
+            "1.2..4",
+            "1.2.3.4%eth0",
+        ] {
+            assert!(!valid(bad), "{bad}");
+        }
+        assert_eq!(ip_and_bits("1::2/64"), Some(("1::2".parse().expect("an address"), 64)));
+        assert_eq!(ip_and_bits("::"), Some((Ipv6Addr::UNSPECIFIED.into(), 128)));
+        // As clients' addresses are shown.
+        assert!(ip_matches("::1", "0:0:0:0:0:0:0:1"));
+        assert!(ip_matches("fe80::/10", "fe80:0:0:0:fc:ff:fe00:1%4"));
+        assert!(!ip_matches("fe80::2", "fe80:0:0:0:0:0:0:1%2"));
     }
 
     #[test]

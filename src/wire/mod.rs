@@ -3,6 +3,7 @@
 //!
 //! Does not decide anything: path rules, permissions and order of checks live in `member` and `shard`.
 
+pub mod address;
 pub mod codes;
 pub mod jute;
 pub mod password;

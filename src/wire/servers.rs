@@ -4,6 +4,7 @@
 //!
 //! Resolves nothing: a name stays a name.
 
+use super::address::long_form;
 use crate::ids::ServerId;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -116,7 +117,7 @@ pub fn literal_in_long_form(host: &str) -> String {
     match address.parse::<Ipv6Addr>() {
         Ok(address) => match address.to_ipv4_mapped() {
             Some(mapped) => mapped.to_string(),
-            None => address.segments().map(|group| format!("{group:x}")).join(":") + &zone,
+            None => long_form(address) + &zone,
         },
         Err(_) => host.to_string(),
     }
