@@ -502,7 +502,8 @@ impl Core {
         seat.next_token += 1;
         // A listener for both families names IPv4 clients ::ffff:a.b.c.d; ACLs and limits know them as a.b.c.d.
         let address = peer.ip().to_canonical();
-        seat.accepted.insert(token, (socket, SocketAddr::new(address, peer.port())));
+        let peer = if address.is_ipv4() { SocketAddr::new(address, peer.port()) } else { peer };
+        seat.accepted.insert(token, (socket, peer));
         seat.member.step(now, MemberInput::Accepted { address, token }, &mut self.member_out);
     }
 

@@ -34,6 +34,7 @@ impl Shard {
         let Some(word) = WORDS.into_iter().find(|known| known.as_bytes() == word) else {
             return First::Incomplete;
         };
+        self.count_received(id, 4);
         let enabled = word == "srvr"
             || self
                 .settings

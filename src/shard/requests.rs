@@ -194,7 +194,7 @@ impl Shard {
         self.refuse(id, out)
     }
 
-    fn count_received(&mut self, id: ConnId, bytes: usize) {
+    pub(super) fn count_received(&mut self, id: ConnId, bytes: usize) {
         self.stats.packets_received += 1;
         self.stats.bytes_received += bytes as u64;
         if let Some(conn) = conn_in(&mut self.conns, id) {
@@ -456,6 +456,10 @@ impl Shard {
         let is_over = self.queue_reply(&mut conn, op, pending.xid, zxid, pending.at_ms);
         if self.is_slow(pending.at_ms) {
             self.tell_slow(&conn, pending.op, pending.path_bytes, pending.at_ms);
+        }
+        if answer.err != 0 {
+            // As in `cons` of ZooKeeper: a write that failed has no name.
+            conn.stats.last_op = None;
         }
         self.conns[id.slot as usize] = Some(conn);
         if is_over {

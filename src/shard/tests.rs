@@ -118,4 +118,9 @@ fn clients_addresses_are_shown_as_by_java() {
             assert!(text.contains(&format!("{start}{shown}")), "{text}");
         }
     }
+    // A four-letter word is a packet, too.
+    let first = ConnId { slot: 0, generation: 1 };
+    shard.step(at(0), ShardInput::Received { conn: first, bytes: b"dump" }, &mut out);
+    assert_eq!((shard.stats.packets_received, shard.stats.bytes_received), (1, 4));
+    assert_eq!(shard.conn(first).expect("it waits for the text").stats.received, 1);
 }

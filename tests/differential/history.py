@@ -156,12 +156,28 @@ class History:
             (0.93, self.set_watches),
             (0.96, self.quota),
             (0.97, lambda: (107, b"")),
-            # One user a session: in which order several stand in an ACL made of "auth" is that of a hash set.
-            (0.98, lambda: (100, struct.pack(">i", 0) + string("digest") + buffer(USERS[session % len(USERS)]))),
+            (0.98, lambda: self.auth(session)),
             (0.985, lambda: (16, string("") + string("") + string("") + struct.pack(">q", -1))),
             (1.0, self.write),
         ]
         return next(make for bound, make in table if draw < bound)()
+
+    def auth(self, session):
+        # One user a session: in which order several stand in an ACL made of "auth" is that of a hash set.
+        return 100, struct.pack(">i", 0) + string("digest") + buffer(USERS[session % len(USERS)])
+
+    def burst(self, session):
+        """Requests that are sent without waiting for answers. auth comes first: it is answered at once, ahead of what is still on
+        its way. Behind setACLs, each of another node, come only reads: ZooKeeper judges writes by the old list until the new one
+        is applied."""
+        draw = self.random
+        middle = [self.request(session) for _ in range(draw.randrange(2, 30))]
+        middle = [request for request in middle if request[0] not in (7, 100)]
+        paths = sorted({self.path() for _ in range(draw.randrange(5))})
+        lists = [(7, string(path) + acls(self.acl()) + struct.pack(">i", self.version())) for path in paths]
+        reads = [draw.choice([(4, string(self.path()) + self.watch()), (6, string(self.path())), (12, string(self.path()) + b"\0")])
+                 for _ in range(draw.randrange(6))]
+        return [self.auth(session)] * draw.randrange(2) + middle + lists + reads
 
     def steps(self):
         """Yields (kind, session, ...) without end."""
@@ -180,10 +196,7 @@ class History:
                     (999, b""), (11, b"extra"), (100, struct.pack(">i", 0) + string("none") + buffer(b"")), (1, b"\0"), (4, b"\xff"),
                     (14, struct.pack(">i?i", 1, False, -1)), (5, string("/h")), (101, b"")]))
             elif chance < 0.02 and not self.quotas:
-                # auth is answered at once, ahead of writes that are still on their way: on both, but not at one moment.
-                # Requests right behind a setACL are judged by the old list in ZooKeeper while it is on its way.
-                requests = [self.request(session) for _ in range(draw.randrange(2, 30))]
-                yield ("burst", session, [request for request in requests if request[0] not in (7, 100)])
+                yield ("burst", session, self.burst(session))
             else:
                 op, body = self.request(session)
                 yield ("request", session, op, body)

@@ -7,6 +7,7 @@ replays without Java."""
 import argparse
 import json
 import os
+import random
 import socket
 import struct
 
@@ -231,6 +232,29 @@ def cases():
         yield {"name": name, "op": op, **node, "send": buffer(struct.pack(">ii", xid, op) + body)}
 
 
+def random_cases(seed, count):
+    """Right bodies with a few random changes."""
+    draw = random.Random(seed)
+    # A createTTL with any numbers is asked of ours only (above).
+    right = [(op, b"".join(encode(kind, value) for _, kind, value in fields)) for op, (_, fields) in OPCODES.items() if op != 21 and fields]
+    right += [(op, body) for op, ops, others in ((14, IN_MULTI, IN_MULTI_READ), (22, IN_MULTI_READ, IN_MULTI))
+              for what, body in multis(ops, others) if "right" in what and "cut" not in what]
+    numbers = [integer(number) for number in (-1, -2, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 255, INT_MIN, INT_MAX, 1 << 20)]
+    for index in range(count):
+        op, body = draw.choice(right)
+        for _ in range(draw.choice((1, 1, 2, 3, 5))):
+            at, size = draw.randrange(len(body) + 1), draw.choice((1, 2, 4, 4, 8))
+            body = draw.choice((
+                lambda: body[:at] + bytes([draw.randrange(256)]) + body[at + 1:],
+                lambda: body[:at] + draw.choice(numbers) + body[at + 4:],
+                lambda: body[:at] + draw.choice(numbers) + body[at:],
+                lambda: body[:at] + body[at + size:],
+                lambda: body[:at] + body[max(0, at - size):],
+                lambda: body[:at],
+            ))()
+        yield {"name": f"random {seed}, {index}: opcode {op}", "op": op, "node": True, "send": buffer(struct.pack(">ii", 7, op) + body)}
+
+
 def call(connection, op, body):
     connection.send_frame(struct.pack(">ii", PROBE_XID, op) + body)
     return connection.reply()[1]
@@ -310,9 +334,16 @@ def play(server, case):
     if again.session:
         call(again, -11, b"")
     again.close()
-    for path in (NODE, "/m/\U0001f600"):
-        call(server.helper, 2, string(path) + integer(-1))
+    clear(server)
     return found
+
+
+def clear(server):
+    """Only what `prepare` has made is left."""
+    children = Reader(call(server.helper, 8, string("/m") + b"\0")[3]).strings()
+    for name in children:
+        if name != "parent":
+            call(server.helper, 2, string("/m/" + name) + integer(-1))
 
 
 def prepare(server):
@@ -325,6 +356,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="only cases whose name has this text")
     parser.add_argument("--record", help="the file for the right answers")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="N cases with random changes instead")
+    parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     right, differences, exceptions, names = [], [], 0, set()
     with verdict() as servers:
@@ -332,7 +365,7 @@ def main():
             servers.append(Server(name, os.environ[variable]))
         for server in servers:
             prepare(server)
-        for case in cases():
+        for case in random_cases(arguments.seed, arguments.random) if arguments.random else cases():
             assert case["name"] not in names, case["name"]
             names.add(case["name"])
             if arguments.only and arguments.only not in case["name"]:

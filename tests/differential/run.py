@@ -10,13 +10,14 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 
 from history import History
-from wire import Connection, Reader, decode, stat, string
+from wire import Connection, Reader, buffer, decode, stat, string
 
 SESSIONS = 8
 WALK_EVERY = 2000
@@ -29,7 +30,9 @@ admin.enableServer=false
 snapCount=3000
 4lw.commands.whitelist=*
 """
-PROPERTIES = {"zookeeper.extendedTypesEnabled": "true", "znode.container.checkIntervalMs": "3600000", "zookeeper.enforceQuota": "true"}
+SUPER = b"super:test"
+PROPERTIES = {"zookeeper.DigestAuthenticationProvider.superDigest": "super:D/InIHSb7yEEbrWz8b9l71RjZJU=",
+              "zookeeper.extendedTypesEnabled": "true", "znode.container.checkIntervalMs": "3600000", "zookeeper.enforceQuota": "true"}
 
 
 class Difference(Exception):
@@ -191,9 +194,16 @@ class Run:
         self.walk()
 
     def walk(self, is_restarted=False):
-        """Every node of both trees, as the one who may read everything sees it."""
+        """Every node of both trees, as nobody and as the one who may read everything sees it."""
+        self.walk_as(None, is_restarted)
+        return self.walk_as(SUPER, is_restarted)
+
+    def walk_as(self, user, is_restarted):
         def act(server):
             connection = Connection(server.port, server.sessions)
+            if user:
+                connection.send_frame((-4).to_bytes(4, "big", signed=True) + struct.pack(">ii", 100, 0) + string("digest") + buffer(user))
+                assert connection.reply()[1][2] == 0, "the super user is known"
             nodes, paths = {}, ["/"]
             while paths:
                 path = paths.pop()
@@ -215,7 +225,7 @@ class Run:
             connection.reply()
             connection.close()
             return nodes
-        self.last.append((self.step, "walk"))
+        self.last.append((self.step, f"walk as {user}"))
         results = [act(server) for server in self.servers]
         wrong = [path for path in sorted(set(results[0]) | set(results[-1])) if results[0].get(path) != results[-1].get(path)]
         if wrong:
