@@ -44,7 +44,7 @@ impl SegmentSource for MemoryDisk {
 const LOG_ID: u128 = 99;
 const SEGMENT_BYTES: u64 = 10 * LOG_BLOCK as u64;
 
-struct World {
+struct Rig {
     disk: MemoryDisk,
     writer: LogWriter,
     writes: Vec<(u64, u64, AlignedBuffer, u64)>,
@@ -52,8 +52,8 @@ struct World {
     zxid: i64,
 }
 
-impl World {
-    fn new() -> World {
+impl Rig {
+    fn new() -> Rig {
         let start = LogStart {
             log_id: LOG_ID,
             incarnation: 1 << 32,
@@ -63,19 +63,19 @@ impl World {
             epochs: Epochs::default(),
             segment_bytes: SEGMENT_BYTES,
         };
-        World::with(MemoryDisk::default(), start, &[])
+        Rig::with(MemoryDisk::default(), start, &[])
     }
 
-    fn with(disk: MemoryDisk, start: LogStart, history: &[(SegmentId, Zxid)]) -> World {
-        let mut world = World::idle(disk, start, history);
+    fn with(disk: MemoryDisk, start: LogStart, history: &[(SegmentId, Zxid)]) -> Rig {
+        let mut world = Rig::idle(disk, start, history);
         world.flush();
         world
     }
 
-    fn idle(disk: MemoryDisk, start: LogStart, history: &[(SegmentId, Zxid)]) -> World {
+    fn idle(disk: MemoryDisk, start: LogStart, history: &[(SegmentId, Zxid)]) -> Rig {
         let mut writer = LogWriter::new(start);
         writer.adopt_history(history);
-        World { disk, writer, writes: Vec::new(), recycled: Vec::new(), zxid: start.last_zxid.0 }
+        Rig { disk, writer, writes: Vec::new(), recycled: Vec::new(), zxid: start.last_zxid.0 }
     }
 
     fn flush(&mut self) {
@@ -160,7 +160,7 @@ fn recover_all(disk: &mut MemoryDisk, snapshot: Zxid) -> Result<(Recovered, Vec<
 fn whatever_tears_everything_promised_is_there() {
     for seed in 0..3000 {
         let mut prng = Prng::new(seed);
-        let mut world = World::new();
+        let mut world = Rig::new();
         for life in 0..4 {
             for _ in 0..prng.below(60) {
                 match prng.below(10) {
@@ -191,14 +191,14 @@ fn whatever_tears_everything_promised_is_there() {
 }
 
 /// The next process, as a start does it: prepared segments are used again, nothing else is touched.
-fn restarted(mut disk: MemoryDisk, recovered: &Recovered, prng: &mut Prng) -> World {
+fn restarted(mut disk: MemoryDisk, recovered: &Recovered, prng: &mut Prng) -> Rig {
     // The oldest is used first (`recycled` is a stack), so that a file may get its old number again.
     let spares = recovered.prepared.iter().rev().filter_map(|id| disk.files.remove(&id.0)).collect();
     // After a sweep without a use the number is taken again, by a file that may hold frames of that number.
     let next_segment = disk.files.keys().next_back().map_or(SegmentId(1), |last| SegmentId(last + 1));
     let start = recovered.log_start(LOG_ID, prng.next_u64() as u32, SEGMENT_BYTES);
     let start = LogStart { segment: next_segment, ..start };
-    let mut world = World::idle(disk, start, &recovered.segments);
+    let mut world = Rig::idle(disk, start, &recovered.segments);
     world.recycled = spares;
     world.flush();
     world
@@ -206,7 +206,7 @@ fn restarted(mut disk: MemoryDisk, recovered: &Recovered, prng: &mut Prng) -> Wo
 
 /// Ten frames, all durable, over two segments.
 fn filled() -> MemoryDisk {
-    let mut world = World::new();
+    let mut world = Rig::new();
     for _ in 0..14 {
         assert!(world.append(100));
         world.flush();
@@ -267,7 +267,7 @@ fn a_missing_or_foreign_segment_is_refused() {
 
 #[test]
 fn a_snapshot_skips_and_releases_what_it_holds() {
-    let mut world = World::new();
+    let mut world = Rig::new();
     for _ in 0..30 {
         assert!(world.append(100));
         world.flush();
@@ -307,8 +307,8 @@ fn no_bytes_make_recovery_panic() {
 
 #[test]
 fn a_small_frame_waits_for_company_only_on_a_busy_core_and_behind_a_write() {
-    let mut world = World::new();
-    let flush = |world: &mut World, is_idle| {
+    let mut world = Rig::new();
+    let flush = |world: &mut Rig, is_idle| {
         let mut out = Vec::new();
         world.writer.flush(is_idle, &mut out);
         world.carry_out(out);
@@ -329,7 +329,7 @@ fn a_small_frame_waits_for_company_only_on_a_busy_core_and_behind_a_write() {
     assert_eq!(flush(&mut world, false), (1, false), "the writes before it are done");
 }
 
-impl World {
+impl Rig {
     /// Everything that was appended becomes durable.
     fn settle(&mut self) {
         for _ in 0..100 {
@@ -348,7 +348,7 @@ impl World {
 fn a_truncation_counts_once_its_header_is_durable_and_rewrites_nothing() {
     for seed in 0..2000 {
         let mut prng = Prng::new(seed);
-        let mut world = World::new();
+        let mut world = Rig::new();
         for _ in 0..1 + prng.below(25) {
             world.append(prng.below(3000) as usize);
             if prng.chance(60) {
@@ -391,7 +391,7 @@ fn a_truncation_counts_once_its_header_is_durable_and_rewrites_nothing() {
 
 #[test]
 fn a_truncated_log_is_released_by_the_snapshots_that_cover_it() {
-    let mut world = World::new();
+    let mut world = Rig::new();
     for _ in 0..30 {
         assert!(world.append(100));
         world.settle();
@@ -415,7 +415,7 @@ fn a_truncated_log_is_released_by_the_snapshots_that_cover_it() {
 fn epochs_are_found_again_whatever_tears() {
     for seed in 0..1000 {
         let mut prng = Prng::new(seed);
-        let mut world = World::new();
+        let mut world = Rig::new();
         let (mut promised, mut written) = (Epochs::default(), Epochs::default());
         for _ in 0..4 {
             for _ in 0..prng.below(8) {
@@ -470,7 +470,7 @@ fn forged_entry(zxid: i64, offset_in_frame: usize, segment: u64, knows_id: bool)
 #[test]
 fn data_of_a_client_that_looks_like_frames_is_no_proof() {
     for knows_id in [false, true] {
-        let mut world = World::new();
+        let mut world = Rig::new();
         assert!(world.append(100));
         world.settle();
         let forged = forged_entry(2, FRAME_HEADER_BYTES + 4, 1, knows_id);
@@ -493,7 +493,7 @@ fn data_of_a_client_that_looks_like_frames_is_no_proof() {
 
 #[test]
 fn damage_in_what_a_snapshot_covers_stops_nothing_and_the_advice_names_the_loss() {
-    let mut world = World::new();
+    let mut world = Rig::new();
     for _ in 0..40 {
         assert!(world.append(100));
         world.settle();

@@ -1,8 +1,8 @@
 //! The member's invariants. The cheap ones are asserted at the end of every turn, in production too; those that look at
 //! everything after every step of the simulator.
 
-use super::commit::Pending;
-use super::{Member, Phase};
+use super::commit::Proposed;
+use super::{Member, RunState};
 
 impl Member {
     /// The cursors and the edges between the parts.
@@ -16,9 +16,9 @@ impl Member {
         self.asks.check();
         // A snapshot that is begun is asked for by its own transaction when that is told.
         if let Some(zxid) = self.snapshots.begun() {
-            let is_pending = |pending: &Pending| matches!(pending, Pending::Txn { committed, .. } if committed.zxid == zxid);
+            let is_pending = |pending: &Proposed| matches!(pending, Proposed::Txn { committed, .. } if committed.zxid == zxid);
             assert!(
-                self.phase == Phase::Ended || self.pending.iter().rev().any(is_pending),
+                self.phase == RunState::Ended || self.pending.iter().rev().any(is_pending),
                 "the transaction of a snapshot is still to be told"
             );
         }
@@ -31,13 +31,13 @@ impl Member {
         let mut of_clients = Vec::new();
         for pending in &self.pending {
             match pending {
-                Pending::Txn { committed, bytes: more } => {
+                Proposed::Txn { committed, bytes: more } => {
                     assert!(last.is_none_or(|last| last < committed.zxid), "zxids ascend");
                     last = Some(committed.zxid);
                     bytes += more;
                     of_clients.extend(committed.answer.as_ref().map(|_| *more));
                 }
-                Pending::Answer { .. } => of_clients.push(0),
+                Proposed::Answer { .. } => of_clients.push(0),
             }
         }
         assert_eq!(self.pending_bytes, bytes);

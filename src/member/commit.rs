@@ -1,7 +1,7 @@
 //! From a prepared transaction to the log, and from the durable log to the shards: the two ends of the pending queue.
 
 use super::prepare::Stamp;
-use super::{Member, MemberOutput, Phase};
+use super::{Member, MemberOutput, RunState};
 use crate::ids::{Now, Origin, ShardId, Zxid};
 use crate::mesh::{Answer, Batch, Committed, Lag, SessionChange, ToShard};
 use crate::tree::Effects;
@@ -10,16 +10,16 @@ use crate::wire::{Txn, TxnDigest};
 use std::sync::Arc;
 
 /// Proposed and not yet broadcast.
-pub(super) enum Pending {
+pub(super) enum Proposed {
     /// A transaction; its length in the log counts towards the bound.
     Txn { committed: Committed, bytes: usize },
     /// An answer that belongs to no transaction and must not overtake those before it.
     Answer { shard: ShardId, message: ToShard },
 }
 
-impl Pending {
+impl Proposed {
     pub(super) fn is_txn(&self) -> bool {
-        matches!(self, Pending::Txn { .. })
+        matches!(self, Proposed::Txn { .. })
     }
 }
 
@@ -63,7 +63,7 @@ impl Member {
         self.pending_bytes += bytes;
         let Change { effects, answer, session } = change;
         let committed = Committed { zxid: stamp.zxid, effects, answer, session };
-        self.pending.push_back(Pending::Txn { committed, bytes });
+        self.pending.push_back(Proposed::Txn { committed, bytes });
         if let Some(digest) = digest
             && stamp.zxid.0 % DIGEST_EVERY == 0
         {
@@ -83,16 +83,16 @@ impl Member {
     /// An answer without a transaction, behind everything proposed before it.
     pub(super) fn answer_in_order(&mut self, origin: Origin, answer: Answer) {
         let message = ToShard::Answer { conn: origin.conn, answer };
-        self.pending.push_back(Pending::Answer { shard: origin.shard, message });
+        self.pending.push_back(Proposed::Answer { shard: origin.shard, message });
     }
 
     /// Ends a turn: one group commit for what was appended, one batch for what became durable. `is_idle`: the turn had no
     /// request for anybody on this core, so what was held back for company goes now.
     pub fn flush(&mut self, now: Now, is_idle: bool, out: &mut Vec<MemberOutput>) {
-        if self.phase == Phase::Ended {
+        if self.phase == RunState::Ended {
             return;
         }
-        if self.phase == Phase::Running && !self.ending.is_empty() {
+        if self.phase == RunState::Running && !self.ending.is_empty() {
             self.end_sessions(now);
         }
         self.log.flush(is_idle, &mut self.log_out);
@@ -108,8 +108,8 @@ impl Member {
         let committed = self.leader.on_ack(self.settings.server_id, self.log.durable());
         self.broadcast(now, committed, out);
         self.look_for_a_stall(now, out);
-        if self.phase == Phase::Stopping && self.pending.is_empty() {
-            self.phase = Phase::Ended;
+        if self.phase == RunState::Stopping && self.pending.is_empty() {
+            self.phase = RunState::Ended;
             out.push(MemberOutput::Stopped);
         }
         self.check();
@@ -132,16 +132,16 @@ impl Member {
         while !(self.lag.is_some() && self.is_too_far_behind(lag))
             && let Some(front) = self.pending.front()
         {
-            if matches!(front, Pending::Txn { committed: txn, .. } if txn.zxid > committed) {
+            if matches!(front, Proposed::Txn { committed: txn, .. } if txn.zxid > committed) {
                 break;
             }
             match self.pending.pop_front().expect("there is a front") {
-                Pending::Answer { shard, message } => {
+                Proposed::Answer { shard, message } => {
                     send_batch(&mut batch, &mut lag, out);
                     lag.words += 1;
                     out.push(MemberOutput::ToShard(shard, message));
                 }
-                Pending::Txn { committed: txn, bytes } => {
+                Proposed::Txn { committed: txn, bytes } => {
                     self.pending_bytes -= bytes;
                     match &txn.session {
                         Some(SessionChange::Closed { session }) => self.sessions.remove(*session),
@@ -170,7 +170,7 @@ impl Member {
 
     /// About how many transactions are pending up to this one.
     fn pending_until(&self, committed: Zxid) -> usize {
-        let Some(Pending::Txn { committed: first, .. }) = self.pending.front() else { return 0 };
+        let Some(Proposed::Txn { committed: first, .. }) = self.pending.front() else { return 0 };
         let count = (committed.0 - first.zxid.0 + 1).max(0);
         // Zxids leap where an epoch begins.
         usize::try_from(count).unwrap_or(usize::MAX).min(self.pending.len())

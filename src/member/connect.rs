@@ -3,7 +3,7 @@
 use super::commit::Change;
 use super::prepare::Stamp;
 use super::room::Verdict;
-use super::{Member, MemberOutput, Phase};
+use super::{Member, MemberOutput, RunState};
 use crate::ids::{Now, SessionId};
 use crate::mesh::{Connect, SessionChange, ToShard};
 use crate::wire::Txn;
@@ -17,7 +17,7 @@ impl Member {
         out: &mut Vec<MemberOutput>,
     ) -> Option<Connect> {
         // A client that has seen more than this server must not be taken back in time: it tries the next server.
-        if self.phase != Phase::Running || connect.last_zxid_seen > self.leader.committed() {
+        if self.phase != RunState::Running || connect.last_zxid_seen > self.leader.committed() {
             refuse(&connect, out);
             return None;
         }

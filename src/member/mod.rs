@@ -45,7 +45,7 @@ use crate::tree::{Store, Undo};
 use crate::zab::Leader;
 use admission::Admission;
 use ask::Asks;
-use commit::Pending;
+use commit::Proposed;
 use log_writes::LogWrites;
 use room::Room;
 use sessions::Sessions;
@@ -73,7 +73,7 @@ pub struct RecoveredState {
 /// The member. See the module's documentation for the contract.
 pub struct Member {
     settings: MemberSettings,
-    phase: Phase,
+    phase: RunState,
     /// At the proposed state.
     store: Store,
     sessions: Sessions,
@@ -87,7 +87,7 @@ pub struct Member {
     /// Messages that wait for a log segment, in order. Invariant: empty unless the log has no room.
     stalled: VecDeque<ToMember>,
     /// Proposed and not yet broadcast, in zxid order, with the answers that wait behind them.
-    pending: VecDeque<Pending>,
+    pending: VecDeque<Proposed>,
     pending_bytes: usize,
     admission: Admission,
     snapshots: Snapshots,
@@ -118,7 +118,7 @@ pub struct Member {
 
 /// The life of a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum RunState {
     Created,
     Running,
     /// No further requests; what is proposed is finished.
@@ -147,7 +147,7 @@ impl Member {
         log.adopt_history(&segments);
         store.set_applied(last_zxid);
         Member {
-            phase: Phase::Created,
+            phase: RunState::Created,
             sessions: Sessions::new(settings.server_id, settings.common.tick_ms, 0),
             recovered_sessions: sessions,
             ending: VecDeque::new(),
@@ -180,7 +180,7 @@ impl Member {
 
     /// Takes one input. Outputs are appended to `out`; those of a turn are complete after [`Member::flush`].
     pub fn step(&mut self, now: Now, input: MemberInput, out: &mut Vec<MemberOutput>) {
-        if self.phase == Phase::Ended {
+        if self.phase == RunState::Ended {
             return;
         }
         match input {
@@ -197,13 +197,13 @@ impl Member {
             MemberInput::SnapshotFailed { what } => self.on_snapshot_failed(now, what, out),
             MemberInput::Usage(usage) => self.usage = usage,
             MemberInput::Tick => self.on_tick(now, out),
-            MemberInput::Stop => self.phase = Phase::Stopping,
+            MemberInput::Stop => self.phase = RunState::Stopping,
         }
     }
 
     /// When a [`MemberInput::Tick`] is due, in monotonic ms.
     pub fn next_timeout(&self) -> Option<u64> {
-        if !matches!(self.phase, Phase::Running) {
+        if !matches!(self.phase, RunState::Running) {
             return None;
         }
         if self.collecting.is_some() || (self.asks.has_work() && !self.waits_for_shards()) {
@@ -297,8 +297,8 @@ impl Member {
     }
 
     fn on_start(&mut self, now: Now) {
-        assert_eq!(self.phase, Phase::Created, "a member starts once");
-        self.phase = Phase::Running;
+        assert_eq!(self.phase, RunState::Created, "a member starts once");
+        self.phase = RunState::Running;
         self.started_ms = now.mono_ms;
         self.sessions = Sessions::new(self.settings.server_id, self.settings.common.tick_ms, now.wall_ms);
         for (session, timeout_ms) in std::mem::take(&mut self.recovered_sessions) {
@@ -394,7 +394,7 @@ impl Member {
     }
 
     fn on_accepted(&mut self, address: std::net::IpAddr, token: u64, out: &mut Vec<MemberOutput>) {
-        if self.phase != Phase::Running {
+        if self.phase != RunState::Running {
             return out.push(MemberOutput::Refuse { token, reason: RefuseReason::Stopping });
         }
         out.push(match self.admission.admit(address) {
@@ -404,7 +404,7 @@ impl Member {
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
-        if self.phase != Phase::Running {
+        if self.phase != RunState::Running {
             return;
         }
         self.postpone_expiry_unless_accepting(now);
@@ -423,7 +423,7 @@ impl Member {
     /// Crash story: a write of the log failed. Whether the sectors are on disk is unknown, and a second sync could
     /// succeed without them. So nothing of it is ever acknowledged: the process ends, and recovery reads the disk.
     fn on_log_failed(&mut self, what: String, out: &mut Vec<MemberOutput>) {
-        self.phase = Phase::Ended;
+        self.phase = RunState::Ended;
         out.push(MemberOutput::Fatal { what: format!("the transaction log cannot be written: {what}") });
     }
 

@@ -46,30 +46,30 @@ impl Stamp {
 
 /// What the client is told besides success; the path stands in the transaction.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outcome {
+pub(super) enum Told {
     Nothing,
     Path,
     PathAndStat(Stat),
     Stat(Stat),
 }
 
-impl Outcome {
+impl Told {
     /// The response record.
     pub fn body(self, txn: &Txn<'_>) -> ReplyBody {
         let mut body = ReplyBody::new();
-        if let Outcome::Path | Outcome::PathAndStat(_) = self {
+        if let Told::Path | Told::PathAndStat(_) = self {
             let Txn::Create { path, .. } = txn else { unreachable!("only creates answer with a path") };
             body.extend_from_slice(&(path.len() as i32).to_be_bytes());
             body.extend_from_slice(path.as_bytes());
         }
-        if let Outcome::Stat(stat) | Outcome::PathAndStat(stat) = self {
+        if let Told::Stat(stat) | Told::PathAndStat(stat) = self {
             body.extend_from_slice(&stat.bytes());
         }
         body
     }
 }
 
-type Prepared<'a> = Result<(Txn<'a>, Outcome), ErrorCode>;
+type Prepared<'a> = Result<(Txn<'a>, Told), ErrorCode>;
 
 impl Preparer<'_> {
     /// Checks one operation, applies its transaction, and says what the client is told. Quota usage is settled by the
@@ -106,7 +106,7 @@ impl Preparer<'_> {
         }
         let txn = Txn::Delete { path, container: false };
         self.apply(&txn, Known::Child { slot, parent });
-        Ok((txn, Outcome::Nothing))
+        Ok((txn, Told::Nothing))
     }
 
     /// Clients may collect what the server would collect sooner or later, with the permission to delete; ZooKeeper's
@@ -127,7 +127,7 @@ impl Preparer<'_> {
         }
         let txn = Txn::Delete { path, container: true };
         self.apply(&txn, Known::Child { slot, parent });
-        Ok((txn, Outcome::Nothing))
+        Ok((txn, Told::Nothing))
     }
 
     fn set_data<'a>(&mut self, path: Cow<'a, str>, data: Option<&'a [u8]>, version: i32) -> Prepared<'a> {
@@ -140,7 +140,7 @@ impl Preparer<'_> {
         let version = next_version(node.head().version, version)?;
         let txn = Txn::SetData { path, data, version, reconfig: false };
         self.apply(&txn, Known::Node(slot));
-        Ok((txn, Outcome::Stat(self.store.tree().stat(slot))))
+        Ok((txn, Told::Stat(self.store.tree().stat(slot))))
     }
 
     fn set_acl<'a>(&mut self, path: Cow<'a, str>, acl: Option<&[RawAcl<'a>]>, version: i32) -> Prepared<'a> {
@@ -152,7 +152,7 @@ impl Preparer<'_> {
         let version = next_version(node.head().aversion, version)?;
         let txn = Txn::SetAcl { path, acl, version };
         self.apply(&txn, Known::Node(slot));
-        Ok((txn, Outcome::Stat(self.store.tree().stat(slot))))
+        Ok((txn, Told::Stat(self.store.tree().stat(slot))))
     }
 
     fn check<'a>(&mut self, path: Cow<'a, str>, version: i32) -> Prepared<'a> {
@@ -161,7 +161,7 @@ impl Preparer<'_> {
         let (_, node) = self.find(&path)?;
         self.permit(node, perms::READ)?;
         let version = next_version(node.head().version, version)?;
-        Ok((Txn::Check { path, version }, Outcome::Nothing))
+        Ok((Txn::Check { path, version }, Told::Nothing))
     }
 
     /// A standalone server has no ensemble to change.

@@ -1,6 +1,6 @@
 //! The four creates: the longest list of checks, in the order clients depend on.
 
-use super::prepare::{Outcome, Preparer, create_kind};
+use super::prepare::{Preparer, Told, create_kind};
 use crate::ids::Zxid;
 use crate::tree::node::TTL_MS_MAX;
 use crate::tree::{Known, Owner, path};
@@ -33,7 +33,7 @@ impl Mode {
 }
 
 impl Preparer<'_> {
-    pub(super) fn create<'a>(&mut self, create: CreateRequest<'a>) -> Result<(Txn<'a>, Outcome), ErrorCode> {
+    pub(super) fn create<'a>(&mut self, create: CreateRequest<'a>) -> Result<(Txn<'a>, Told), ErrorCode> {
         let mode = Mode::of(create.flags).ok_or(ErrorCode::BadArguments)?;
         self.check_ttl(mode, &create)?;
         self.check_session()?;
@@ -60,8 +60,8 @@ impl Preparer<'_> {
         let txn = Txn::Create { kind, path, data: create.data, acl, ephemeral, parent_cversion };
         self.apply(&txn, Known::Vacant { parent });
         let outcome = match create.op {
-            Op::Create => Outcome::Path,
-            _ => Outcome::PathAndStat(self.fresh_stat(ephemeral, data_length)),
+            Op::Create => Told::Path,
+            _ => Told::PathAndStat(self.fresh_stat(ephemeral, data_length)),
         };
         Ok((txn, outcome))
     }

@@ -1,6 +1,6 @@
 //! multi: all operations under one zxid, each seeing the ones before it, or none at all.
 
-use super::prepare::{Outcome, Preparer};
+use super::prepare::{Preparer, Told};
 use crate::mesh::ReplyBody;
 use crate::wire::codes::flags;
 use crate::wire::request::MultiResult;
@@ -63,13 +63,13 @@ fn in_multi(mut request: Request<'_>) -> Request<'_> {
     request
 }
 
-fn result(txn: &Txn<'_>, outcome: Outcome) -> MultiResult {
+fn result(txn: &Txn<'_>, outcome: Told) -> MultiResult {
     match (txn, outcome) {
-        (Txn::Create { path, .. }, Outcome::PathAndStat(stat)) => {
+        (Txn::Create { path, .. }, Told::PathAndStat(stat)) => {
             MultiResult::Create2 { path: path.to_string(), stat }
         }
         (Txn::Create { path, .. }, _) => MultiResult::Create { path: path.to_string() },
-        (Txn::SetData { .. }, Outcome::Stat(stat)) => MultiResult::SetData { stat },
+        (Txn::SetData { .. }, Told::Stat(stat)) => MultiResult::SetData { stat },
         (Txn::Delete { .. }, _) => MultiResult::Delete,
         (Txn::Check { .. }, _) => MultiResult::Check,
         _ => unreachable!("a multi holds creates, deletes, setData and checks"),

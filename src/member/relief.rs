@@ -1,7 +1,7 @@
 //! What a member gives up where there is no space for a log segment: older snapshots and the segments before the newest
 //! one first; then it takes a snapshot that lets the segments before it go.
 
-use super::commit::Pending;
+use super::commit::Proposed;
 use super::{Member, MemberOutput};
 use crate::ids::Now;
 
@@ -50,7 +50,7 @@ impl Member {
         }
         self.snapshots.begin_early(zxid, self.store.digest(), self.sessions.open());
         // With no transaction on its way, none will ask for it.
-        if !self.pending.iter().any(Pending::is_txn) {
+        if !self.pending.iter().any(Proposed::is_txn) {
             assert_eq!(self.leader.committed(), zxid, "what is told is committed");
             out.extend(self.snapshots.due(zxid));
         }

@@ -3,7 +3,7 @@
 use super::commit::Change;
 use super::prepare::{Preparer, Stamp};
 use super::room::Verdict;
-use super::{Member, MemberOutput, Phase};
+use super::{Member, MemberOutput, RunState};
 use crate::ids::{Now, Origin};
 use crate::mesh::{Answer, ClientRequest, ReplyBody, SessionChange};
 use crate::tree::{Effects, Undo};
@@ -18,7 +18,7 @@ impl Member {
         request: ClientRequest,
         out: &mut Vec<MemberOutput>,
     ) -> Option<ClientRequest> {
-        if self.phase != Phase::Running {
+        if self.phase != RunState::Running {
             return None;
         }
         self.sessions.touch(request.session, now.mono_ms);

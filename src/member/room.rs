@@ -3,7 +3,7 @@
 //!
 //! On a full disk the member makes space itself (`relief.rs`), and a smaller segment will do.
 
-use super::{Member, MemberOutput, Phase};
+use super::{Member, MemberOutput, RunState};
 use crate::ids::{Now, SegmentId};
 use crate::limits::{LOG_BLOCK, LOG_SEGMENTS_AHEAD};
 use crate::log::LogOutput;
@@ -213,8 +213,8 @@ impl Member {
             }
             return true;
         }
-        if !self.room.has_begun && !self.snapshots.is_busy() && self.phase == Phase::Running {
-            self.phase = Phase::Ended;
+        if !self.room.has_begun && !self.snapshots.is_busy() && self.phase == RunState::Running {
+            self.phase = RunState::Ended;
             let what = format!(
                 "no space for the transaction log: {}; at least {} KiB must be free, and for segments of the size of \
                  preAllocSize {} KiB",

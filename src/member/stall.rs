@@ -1,6 +1,6 @@
 //! Whether the member takes requests at the moment, and what the operator hears where it has not for long.
 
-use super::{Member, MemberOutput, Phase};
+use super::{Member, MemberOutput, RunState};
 use crate::ids::Now;
 use crate::limits::STALL_TOLD_AFTER_MS;
 
@@ -28,8 +28,8 @@ impl Stall {
 impl Member {
     /// At the end of a turn, and when it is time to tell.
     pub(super) fn look_for_a_stall(&mut self, now: Now, out: &mut Vec<MemberOutput>) {
-        let why = if self.phase == Phase::Running { self.why_not_accepting() } else { None };
-        assert_eq!(why.is_none(), self.phase != Phase::Running || self.is_accepting());
+        let why = if self.phase == RunState::Running { self.why_not_accepting() } else { None };
+        assert_eq!(why.is_none(), self.phase != RunState::Running || self.is_accepting());
         let Some(why) = why else {
             let Stall { since_ms, is_told, count } = std::mem::take(&mut self.stall);
             self.stall.count = count;

@@ -26,12 +26,12 @@ struct Running {
     zxid: Zxid,
     name: String,
     keep: Option<usize>,
-    phase: Phase,
+    stage: Stage,
     /// Works that have not ended.
     in_flight: usize,
 }
 
-enum Phase {
+enum Stage {
     Creating(Box<Frozen>),
     Writing(Box<Frozen>),
     Finishing,
@@ -84,52 +84,52 @@ impl Images {
         let writer = ImageWriter::new(&tree, sessions, digest, zxid, image).in_chunks_of(chunk_bytes);
         let frozen = Frozen { tree, writer, packer: Packer::new(compression), is_more: true };
         out.push(work(Lane::Snapshots, Work::Create { name: name.clone() }));
-        let phase = Phase::Creating(Box::new(frozen));
-        self.running = Some(Running { zxid, name, keep, phase, in_flight: 1 });
+        let stage = Stage::Creating(Box::new(frozen));
+        self.running = Some(Running { zxid, name, keep, stage, in_flight: 1 });
     }
 
     pub fn on_ended(&mut self, result: Result<Done, WorkError>, out: &mut Vec<ScribeOutput>) {
         let mut running = self.running.take().expect("only works of a snapshot end here");
         assert!(running.in_flight > 0, "a work ends once");
         running.in_flight -= 1;
-        let next = match (running.phase, result) {
-            (Phase::Creating(frozen) | Phase::Writing(frozen), Ok(_)) => {
+        let next = match (running.stage, result) {
+            (Stage::Creating(frozen) | Stage::Writing(frozen), Ok(_)) => {
                 write_on(frozen, &mut running.in_flight, out)
             }
-            (Phase::Creating(_) | Phase::Writing(_) | Phase::Finishing, Err(error)) => {
+            (Stage::Creating(_) | Stage::Writing(_) | Stage::Finishing, Err(error)) => {
                 abandon(error.what, false, &running.name, &mut running.in_flight, out)
             }
-            (Phase::Finishing, Ok(done)) => {
+            (Stage::Finishing, Ok(done)) => {
                 // It has taken the place of one that could not be read.
                 self.unreadable.remove(&running.name);
                 list(done, &mut running.in_flight, out)
             }
-            (Phase::Abandoning { what, is_removing }, _) => {
+            (Stage::Abandoning { what, is_removing }, _) => {
                 abandon(what, is_removing, &running.name, &mut running.in_flight, out)
             }
-            (Phase::Listing { bytes }, Ok(Done::Listed(files))) => {
-                let phase = self.choose(bytes, &files, running.keep);
-                remove_next(phase, running.zxid, &mut running.in_flight, out)
+            (Stage::Listing { bytes }, Ok(Done::Listed(files))) => {
+                let stage = self.choose(bytes, &files, running.keep);
+                remove_next(stage, running.zxid, &mut running.in_flight, out)
             }
-            (Phase::Listing { bytes }, error) => {
+            (Stage::Listing { bytes }, error) => {
                 let what = error.err().map(|error| error.what).unwrap_or_default();
                 out.push(notice(format!("old snapshots are not removed: {what}")));
                 let report = Report::SnapshotDone { zxid: running.zxid, bytes, folder_bytes: None };
                 out.push(ScribeOutput::Report(report));
                 None
             }
-            (phase @ Phase::Removing { .. }, result) => {
+            (stage @ Stage::Removing { .. }, result) => {
                 if let Err(error) = result {
                     out.push(notice(format!("cannot remove an old snapshot: {}", error.what)));
                 }
-                remove_next(phase, running.zxid, &mut running.in_flight, out)
+                remove_next(stage, running.zxid, &mut running.in_flight, out)
             }
         };
-        self.running = next.map(|phase| Running { phase, ..running });
+        self.running = next.map(|stage| Running { stage, ..running });
     }
 
     /// Which of the folder's files go.
-    fn choose(&mut self, bytes: u64, files: &[(String, u64)], keep: Option<usize>) -> Phase {
+    fn choose(&mut self, bytes: u64, files: &[(String, u64)], keep: Option<usize>) -> Stage {
         self.unreadable.retain(|name| files.iter().any(|(found, _)| found == name));
         let left: VecDeque<(String, u64)> = match keep {
             Some(keep) => superfluous(files, &self.unreadable, keep).into(),
@@ -138,20 +138,20 @@ impl Images {
         let sum =
             |files: &mut dyn Iterator<Item = &(String, u64)>| files.map(|(_, bytes)| bytes).sum::<u64>();
         let folder_bytes = sum(&mut files.iter()) - sum(&mut left.iter());
-        Phase::Removing { bytes, folder_bytes, left }
+        Stage::Removing { bytes, folder_bytes, left }
     }
 
     pub fn check(&self, applied: Zxid) {
         let Some(running) = &self.running else { return };
         assert!(running.in_flight > 0, "a snapshot on its way has work to wait for");
-        match &running.phase {
-            Phase::Creating(frozen) | Phase::Writing(frozen) => {
+        match &running.stage {
+            Stage::Creating(frozen) | Stage::Writing(frozen) => {
                 assert!(running.in_flight <= IMAGE_CHUNKS_IN_FLIGHT, "no more pieces than allowed");
                 assert!(frozen.tree.applied() == running.zxid, "the frozen tree stays where it is");
                 assert!(running.zxid <= applied, "the tree goes on from the snapshot");
             }
-            Phase::Abandoning { .. } => assert!(running.in_flight <= IMAGE_CHUNKS_IN_FLIGHT),
-            Phase::Finishing | Phase::Listing { .. } | Phase::Removing { .. } => {
+            Stage::Abandoning { .. } => assert!(running.in_flight <= IMAGE_CHUNKS_IN_FLIGHT),
+            Stage::Finishing | Stage::Listing { .. } | Stage::Removing { .. } => {
                 assert!(running.in_flight == 1, "one thing after the other");
             }
         }
@@ -159,18 +159,18 @@ impl Images {
 }
 
 /// Makes pieces while there may be more of them on their way; the last one is followed by the end.
-fn write_on(mut frozen: Box<Frozen>, in_flight: &mut usize, out: &mut Vec<ScribeOutput>) -> Option<Phase> {
+fn write_on(mut frozen: Box<Frozen>, in_flight: &mut usize, out: &mut Vec<ScribeOutput>) -> Option<Stage> {
     while frozen.is_more && *in_flight < IMAGE_CHUNKS_IN_FLIGHT {
         let bytes = frozen.next_piece();
         out.push(work(Lane::Snapshots, Work::Write { bytes }));
         *in_flight += 1;
     }
     if *in_flight > 0 {
-        return Some(Phase::Writing(frozen));
+        return Some(Stage::Writing(frozen));
     }
     out.push(work(Lane::Snapshots, Work::Finish));
     *in_flight += 1;
-    Some(Phase::Finishing)
+    Some(Stage::Finishing)
 }
 
 impl Frozen {
@@ -195,9 +195,9 @@ fn abandon(
     name: &str,
     in_flight: &mut usize,
     out: &mut Vec<ScribeOutput>,
-) -> Option<Phase> {
+) -> Option<Stage> {
     if *in_flight > 0 {
-        return Some(Phase::Abandoning { what, is_removing });
+        return Some(Stage::Abandoning { what, is_removing });
     }
     if is_removing {
         out.push(ScribeOutput::Report(Report::SnapshotFailed { what }));
@@ -205,28 +205,28 @@ fn abandon(
     }
     out.push(work(Lane::Snapshots, Work::Abandon { name: name.into() }));
     *in_flight += 1;
-    Some(Phase::Abandoning { what, is_removing: true })
+    Some(Stage::Abandoning { what, is_removing: true })
 }
 
-fn list(done: Done, in_flight: &mut usize, out: &mut Vec<ScribeOutput>) -> Option<Phase> {
+fn list(done: Done, in_flight: &mut usize, out: &mut Vec<ScribeOutput>) -> Option<Stage> {
     let Done::Finished { bytes } = done else { unreachable!("a snapshot that is finished has a length") };
     out.push(work(Lane::Snapshots, Work::List));
     *in_flight += 1;
-    Some(Phase::Listing { bytes })
+    Some(Stage::Listing { bytes })
 }
 
 fn remove_next(
-    mut phase: Phase,
+    mut stage: Stage,
     zxid: Zxid,
     in_flight: &mut usize,
     out: &mut Vec<ScribeOutput>,
-) -> Option<Phase> {
-    let Phase::Removing { bytes, folder_bytes, left } = &mut phase else { unreachable!("it has chosen") };
+) -> Option<Stage> {
+    let Stage::Removing { bytes, folder_bytes, left } = &mut stage else { unreachable!("it has chosen") };
     match left.pop_front() {
         Some((name, _)) => {
             out.push(work(Lane::Snapshots, Work::RemoveSnapshot { name }));
             *in_flight += 1;
-            Some(phase)
+            Some(stage)
         }
         None => {
             let folder_bytes = Some(*folder_bytes);

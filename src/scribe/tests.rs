@@ -18,17 +18,17 @@ const SETTINGS: StoreSettings = StoreSettings {
 };
 
 /// A scribe beside the store that it follows.
-struct World {
+struct Rig {
     scribe: Scribe,
     store: Store,
     out: Vec<ScribeOutput>,
 }
 
-impl World {
-    fn new(compression: Compression, found: Found) -> World {
+impl Rig {
+    fn new(compression: Compression, found: Found) -> Rig {
         let store = Store::new(SETTINGS);
         let settings = ScribeSettings { image: ImageOptions::default(), compression, chunk_bytes: 64 };
-        World { scribe: Scribe::new(settings, store.tree().without_index(), found), store, out: Vec::new() }
+        Rig { scribe: Scribe::new(settings, store.tree().without_index(), found), store, out: Vec::new() }
     }
 
     fn step(&mut self, input: ScribeInput) {
@@ -116,7 +116,7 @@ fn list(names: &[&str]) -> Result<Done, WorkError> {
 #[test]
 fn a_snapshot_is_the_state_at_its_zxid_whatever_is_committed_meanwhile() {
     for compression in [Compression::None, Compression::Gzip, Compression::Snappy] {
-        let mut world = World::new(compression, Found::default());
+        let mut world = Rig::new(compression, Found::default());
         (1..=20).for_each(|zxid| world.create(zxid));
         world.snapshot(None);
         let (digest, nodes) = (world.store.digest(), world.store.tree().node_count());
@@ -149,7 +149,7 @@ fn a_snapshot_is_the_state_at_its_zxid_whatever_is_committed_meanwhile() {
 #[test]
 fn old_snapshots_go_when_the_new_one_is_in_place() {
     let found = Found { unreadable: vec!["snapshot.8".into()], ..Found::default() };
-    let mut world = World::new(Compression::None, found);
+    let mut world = Rig::new(Compression::None, found);
     (1..=10).for_each(|zxid| world.create(zxid));
     world.snapshot(Some(2));
     world.write();
@@ -168,7 +168,7 @@ fn old_snapshots_go_when_the_new_one_is_in_place() {
 
 #[test]
 fn a_snapshot_that_fails_is_removed_and_the_next_one_is_written() {
-    let mut world = World::new(Compression::None, Found::default());
+    let mut world = Rig::new(Compression::None, Found::default());
     (1..=10).for_each(|zxid| world.create(zxid));
     world.snapshot(None);
     assert_eq!(world.works(), [Work::Create { name: "snapshot.a".into() }]);
@@ -187,7 +187,7 @@ fn a_snapshot_that_fails_is_removed_and_the_next_one_is_written() {
 
 #[test]
 fn a_segment_does_not_wait_for_a_snapshot() {
-    let mut world = World::new(Compression::None, Found::default());
+    let mut world = Rig::new(Compression::None, Found::default());
     world.create(1);
     world.snapshot(None);
     world.works();
@@ -202,7 +202,7 @@ fn a_segment_does_not_wait_for_a_snapshot() {
 #[test]
 fn released_segments_are_used_again_if_their_length_is_right() {
     let spares = vec![(SegmentId(1), 32), (SegmentId(2), 64)];
-    let mut world = World::new(Compression::None, Found { spares, ..Found::default() });
+    let mut world = Rig::new(Compression::None, Found { spares, ..Found::default() });
     let segment = SegmentId(9);
     world.step(ScribeInput::Prepare { segment, bytes: 64 });
     assert_eq!(world.works(), [Work::RemoveSpare { spare: SegmentId(1) }]);
@@ -230,7 +230,7 @@ fn released_segments_are_used_again_if_their_length_is_right() {
 
 #[test]
 fn for_space_snapshots_go_before_the_segment_is_tried_again() {
-    let mut world = World::new(Compression::None, Found::default());
+    let mut world = Rig::new(Compression::None, Found::default());
     world.step(ScribeInput::RemoveSnapshots { before: Zxid(5) });
     world.step(ScribeInput::Prepare { segment: SegmentId(1), bytes: 64 });
     assert_eq!(world.works(), [Work::List]);

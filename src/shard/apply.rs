@@ -1,7 +1,7 @@
 //! What the member says: committed batches are installed, watches fired, answers sent, in this order per transaction,
 //! so that no reply overtakes the events of the change it reflects.
 
-use super::conn::Phase;
+use super::conn::ConnState;
 use super::requests::Held;
 use super::watches::Table;
 use super::{Shard, ShardOutput};
@@ -153,7 +153,7 @@ impl Shard {
             let may_read = self.settings.common.skip_acl
                 || acl.is_none_or(|acl| permission::allows(acl, perms::READ, &conn.identities));
             // Nothing follows the last answer of a connection.
-            if !may_read || conn.phase == Phase::Closing {
+            if !may_read || conn.state == ConnState::Closing {
                 continue;
             }
             conn.push_event(&shared);

@@ -1,12 +1,12 @@
 //! Four-letter words that list: every slice is small, and all of them together say what there is.
 
-use super::bounds_tests::{World, request};
+use super::bounds_tests::{Rig, request};
 use super::*;
 use crate::mesh::Question;
 use crate::wire::Op;
 use std::collections::BTreeSet;
 
-fn watch(world: &mut World, conn: ConnId, path: &str) {
+fn watch(world: &mut Rig, conn: ConnId, path: &str) {
     let get = request(1, Op::Exists, |writer| {
         writer.string(path);
         writer.boolean(true);
@@ -16,7 +16,7 @@ fn watch(world: &mut World, conn: ConnId, path: &str) {
 }
 
 /// Asks, and takes turns until the shard has said its last; what each slice had.
-fn ask(world: &mut World, question: Question, is_alone: bool) -> Vec<ShardPart> {
+fn ask(world: &mut Rig, question: Question, is_alone: bool) -> Vec<ShardPart> {
     world.parts.clear();
     let asked = ToShard::Ask { ask: 1, question, lister: ShardId(0), is_alone };
     world.step(ShardInput::FromMember(asked));
@@ -34,7 +34,7 @@ fn text(parts: &[ShardPart]) -> String {
 
 #[test]
 fn connections_are_listed_in_slices() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let count = 3 * limits::ASK_ENTRIES_AT_ONCE as u32 / 4 + 5;
     (0..count).for_each(|slot| _ = world.connect(slot));
     world.step(ShardInput::Closed { conn: ConnId { slot: 7, generation: 1 } });
@@ -52,7 +52,7 @@ fn connections_are_listed_in_slices() {
 
 #[test]
 fn watches_are_listed_by_connection_and_by_path() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let (one, two) = (world.connect(0), world.connect(1));
     let paths = limits::ASK_ENTRIES_AT_ONCE * 2;
     (0..paths).for_each(|index| watch(&mut world, one, &format!("/{index}")));
@@ -86,7 +86,7 @@ fn watches_are_listed_by_connection_and_by_path() {
 
 #[test]
 fn a_connection_that_goes_while_its_watches_are_listed() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let one = world.connect(0);
     let paths = limits::ASK_ENTRIES_AT_ONCE * 2;
     (0..paths).for_each(|index| watch(&mut world, one, &format!("/{index}")));
@@ -105,7 +105,7 @@ fn a_connection_that_goes_while_its_watches_are_listed() {
 
 #[test]
 fn ephemerals_are_listed_by_one_shard_only() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let count = limits::ASK_ENTRIES_AT_ONCE + 10;
     (0..count).for_each(|index| world.create_as(SessionId(5), &format!("/e{index}"), true));
     world.create_as(SessionId(6), "/other", true);

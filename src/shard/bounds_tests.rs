@@ -13,7 +13,7 @@ use std::sync::Arc;
 const NOW: Now = Now { mono_ms: 60_000, wall_ms: 1_700_000_000_000 };
 
 /// A shard, the store that its batches come from, and what its clients have got.
-pub(super) struct World {
+pub(super) struct Rig {
     pub shard: Shard,
     store: Store,
     zxid: i64,
@@ -29,13 +29,13 @@ pub(super) struct World {
     pub parts: Vec<ShardPart>,
 }
 
-impl World {
-    pub fn new(change: impl FnOnce(&mut ShardSettings)) -> World {
+impl Rig {
+    pub fn new(change: impl FnOnce(&mut ShardSettings)) -> Rig {
         let rules = OwnerRules::default();
         let store = StoreSettings { hash_seed: 1, rules, digest_enabled: true, enforce_quota: false };
         let mut settings = ShardSettings::default();
         change(&mut settings);
-        World {
+        Rig {
             shard: Shard::new(settings, Tree::new(1, rules)),
             store: Store::new(store),
             zxid: 0,
@@ -244,7 +244,7 @@ const STAT: usize = 68;
 
 #[test]
 fn a_multi_read_of_more_than_a_reply_may_have_is_an_error_and_holds_nothing() {
-    let mut world = World::new(|settings| settings.reply_bytes_max = 4 << 20);
+    let mut world = Rig::new(|settings| settings.reply_bytes_max = 4 << 20);
     let conn = world.connect(0);
     world.create("/large", &[5; LARGE]);
     world.send(conn, &[multi_read(1, "/large", 4), multi_read(2, "/large", 3000), get(3, "/large")]);
@@ -258,7 +258,7 @@ fn a_multi_read_of_more_than_a_reply_may_have_is_an_error_and_holds_nothing() {
 
 #[test]
 fn a_list_of_more_than_a_reply_may_have_is_an_error() {
-    let mut world = World::new(|settings| settings.reply_bytes_max = 1 << 20);
+    let mut world = Rig::new(|settings| settings.reply_bytes_max = 1 << 20);
     let conn = world.connect(0);
     world.create("/wide", b"");
     (0..20_000).for_each(|index| world.create(&format!("/wide/{index:060}"), b""));
@@ -277,7 +277,7 @@ fn a_list_of_more_than_a_reply_may_have_is_an_error() {
 
 #[test]
 fn many_large_reads_behind_a_write_are_answered_as_they_are_taken() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let conn = world.connect(0);
     world.create("/large", &[5; LARGE]);
     let mut requests = vec![set(1, "/large")];
@@ -293,7 +293,7 @@ fn many_large_reads_behind_a_write_are_answered_as_they_are_taken() {
 
 #[test]
 fn reads_between_two_writes_see_the_first_only_however_slowly_they_are_taken() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let conn = world.connect(0);
     world.create("/large", &[5; LARGE]);
     let mut requests = vec![set(1, "/large")];
@@ -310,7 +310,7 @@ fn reads_between_two_writes_see_the_first_only_however_slowly_they_are_taken() {
 
 #[test]
 fn a_write_waits_behind_many_unanswered_reads() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let conn = world.connect(0);
     world.create("/large", &[5; LARGE]);
     let reads = limits::READS_BEFORE_WRITE_MAX as i32 + 1;
@@ -328,7 +328,7 @@ fn a_write_waits_behind_many_unanswered_reads() {
 
 #[test]
 fn watchers_that_do_not_read_are_closed_before_anybody_else() {
-    let mut world = World::new(|settings| {
+    let mut world = Rig::new(|settings| {
         settings.reply_bytes_max = 1 << 20;
         settings.output_bytes_max = 2 << 20;
     });
@@ -358,7 +358,7 @@ fn watchers_that_do_not_read_are_closed_before_anybody_else() {
 
 #[test]
 fn identities_of_a_connection_are_bounded_in_number_and_bytes() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let auth = |xid: i32, user: &str| {
         request(xid, Op::Auth, |writer| {
             writer.int(0);
@@ -385,7 +385,7 @@ fn identities_of_a_connection_are_bounded_in_number_and_bytes() {
 
 #[test]
 fn watches_beyond_the_bound_are_refused_and_those_of_a_reconnect_end_the_connection() {
-    let mut world = World::new(|settings| settings.watch_bounds.conn_bytes_max = 10 * 1000);
+    let mut world = Rig::new(|settings| settings.watch_bounds.conn_bytes_max = 10 * 1000);
     let conn = world.connect(0);
     let exists = |xid: i32| {
         request(xid, Op::Exists, |writer| {
@@ -412,7 +412,7 @@ fn watches_beyond_the_bound_are_refused_and_those_of_a_reconnect_end_the_connect
 
 #[test]
 fn a_deleted_node_tells_each_of_its_watchers_once() {
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     world.create("/n", b"");
     let conns: Vec<ConnId> = (0..50).map(|slot| world.connect(slot)).collect();
     for conn in &conns {
@@ -437,7 +437,7 @@ fn a_deleted_node_tells_each_of_its_watchers_once() {
 
 #[test]
 fn parts_of_large_requests_are_read_only_while_there_is_room_and_small_ones_always() {
-    let mut world = World::new(|settings| settings.input_bytes_max = 4 << 20);
+    let mut world = Rig::new(|settings| settings.input_bytes_max = 4 << 20);
     let conns: Vec<ConnId> = (0..20).map(|slot| world.connect(slot)).collect();
     let small = world.connect(20);
     world.create("/n", b"");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
+pub enum ConnState {
     /// Nothing or part of the first frame has arrived: a connect request or a four-letter word.
     Handshake,
     /// The mask of `stmk` is still to come.
@@ -77,7 +77,7 @@ pub struct Conn {
     /// The client's address.
     pub peer: SocketAddr,
     /// Where it is in its life.
-    pub phase: Phase,
+    pub state: ConnState,
     /// `SessionId::NONE` until the member has agreed.
     pub session: SessionId,
     /// When a byte of its handshake came last, or it itself.
@@ -145,7 +145,7 @@ impl Conn {
             id,
             bounds,
             peer,
-            phase: Phase::Handshake,
+            state: ConnState::Handshake,
             session: SessionId::NONE,
             heard_ms: now.mono_ms,
             timeout_ms: 0,
@@ -292,7 +292,7 @@ impl Conn {
         let waits_for_write = self.pending.front().is_none_or(|pending| pending.body.is_none());
         assert!(
             waits_for_write
-                || self.phase != Phase::Established
+                || self.state != ConnState::Established
                 || self.sending.is_some()
                 || !self.out.is_empty()
                 || self.is_listing(),
@@ -301,7 +301,7 @@ impl Conn {
         assert_eq!(self.long_reads, self.pending.iter().filter(|pending| pending.is_long).count());
         assert!(!self.awaits_listing || (self.long_reads > 0 && self.listing.is_none()));
         if let Some(listing) = &self.listing {
-            assert_eq!(self.phase, Phase::Established);
+            assert_eq!(self.state, ConnState::Established);
             listing.check();
         }
         assert!(self.pending.len() <= self.bounds.pending_max, "{} requests wait", self.pending.len());

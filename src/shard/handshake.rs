@@ -1,7 +1,7 @@
 //! The start of a connection: four-letter words, the connect request and its answer (section 3 and 16 of the
 //! protocol).
 
-use super::conn::Phase;
+use super::conn::ConnState;
 use super::{Behind, Shard, ShardOutput};
 use crate::ids::{ConnId, Now, Origin, SessionId};
 use crate::mesh::{Connect, Question, ToMember};
@@ -52,7 +52,7 @@ impl Shard {
             "envi" => self.send_text(id, &self.settings.environment.clone()),
             "stmk" => {
                 if let Some(conn) = self.conn_mut(id) {
-                    conn.phase = Phase::TraceMask;
+                    conn.state = ConnState::TraceMask;
                 }
             }
             _ => self.ask(id, question(word), out),
@@ -62,7 +62,7 @@ impl Shard {
 
     fn ask(&mut self, id: ConnId, question: Question, out: &mut Vec<ShardOutput>) {
         if let Some(conn) = self.conn_mut(id) {
-            conn.phase = Phase::Asked;
+            conn.state = ConnState::Asked;
             conn.asked_for_text = true;
         }
         let origin = Origin { shard: self.settings.shard, conn: id };
@@ -83,7 +83,7 @@ impl Shard {
     /// Sends a piece of a text, and closes behind the last.
     pub(super) fn send_piece(&mut self, id: ConnId, text: &str, is_last: bool) {
         let Some(conn) = self.conn_mut(id) else { return };
-        if conn.phase == Phase::Closing {
+        if conn.state == ConnState::Closing {
             return;
         }
         if !text.is_empty() {
@@ -107,7 +107,7 @@ impl Shard {
         let (low, high) = (self.settings.min_session_timeout_ms, self.settings.max_session_timeout_ms);
         let timeout_ms = request.timeout_ms.max(low).min(high);
         let Some(conn) = self.conn_mut(id) else { return First::Done };
-        conn.phase = Phase::Asked;
+        conn.state = ConnState::Asked;
         conn.timeout_ms = timeout_ms;
         conn.sends_read_only = request.read_only.is_some();
         conn.stats.on_reply(Some(Op::CreateSession), 0, -1, now.mono_ms, 0);
@@ -185,7 +185,7 @@ impl Shard {
         let Some(conn) = self.conn_mut(id) else { return };
         conn.session = session;
         conn.timeout_ms = timeout_ms;
-        conn.phase = Phase::Established;
+        conn.state = ConnState::Established;
         self.by_session.insert(session, id);
         self.send_connect_response(id, session, timeout_ms);
         self.resume(now, id, out);

@@ -1,6 +1,6 @@
 //! Answers that are put together in slices: they show one state, whatever happens meanwhile, and keep their place.
 
-use super::bounds_tests::{World, get, request, set};
+use super::bounds_tests::{Rig, get, request, set};
 use super::*;
 use crate::wire::txn::Txn;
 use crate::wire::{Op, Reader, ReplyHeader};
@@ -18,8 +18,8 @@ impl Draw {
     }
 }
 
-fn sliced() -> World {
-    World::new(|settings| settings.listing_entries_at_once = ENTRIES)
+fn sliced() -> Rig {
+    Rig::new(|settings| settings.listing_entries_at_once = ENTRIES)
 }
 
 fn list(xid: i32, op: Op, path: &str, watch: bool) -> Vec<u8> {
@@ -31,19 +31,19 @@ fn list(xid: i32, op: Op, path: &str, watch: bool) -> Vec<u8> {
     })
 }
 
-fn delete(world: &mut World, path: &str) {
+fn delete(world: &mut Rig, path: &str) {
     world.commit(Some(&Txn::Delete { path: path.into(), container: false }), None, None);
 }
 
 /// Takes turns until nothing is left to do.
-fn idle(world: &mut World) {
+fn idle(world: &mut Rig) {
     while world.shard.has_work() {
         world.step(ShardInput::Tick);
     }
 }
 
 /// Every frame that the client has: header and body.
-fn frames(world: &World, conn: ConnId) -> Vec<(ReplyHeader, Vec<u8>)> {
+fn frames(world: &Rig, conn: ConnId) -> Vec<(ReplyHeader, Vec<u8>)> {
     let bytes = world.got.get(&conn.slot).map_or(&[][..], Vec::as_slice);
     let (mut frames, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
@@ -73,7 +73,7 @@ struct Model {
 }
 
 impl Model {
-    fn create(&mut self, world: &mut World, owner: SessionId, draw: &mut Draw) {
+    fn create(&mut self, world: &mut Rig, owner: SessionId, draw: &mut Draw) {
         let name = format!("n{}", self.next);
         self.next += 1;
         let ephemeral = draw.below(3) > 0;
@@ -81,7 +81,7 @@ impl Model {
         self.nodes.insert((name, ephemeral));
     }
 
-    fn delete(&mut self, world: &mut World, draw: &mut Draw) {
+    fn delete(&mut self, world: &mut Rig, draw: &mut Draw) {
         let at = draw.below(self.nodes.len());
         let node = self.nodes.iter().nth(at).expect("there are so many").clone();
         delete(world, &format!("/p/{}", node.0));
@@ -249,7 +249,7 @@ fn a_sliced_list_is_kept_for_who_asks_next() {
 fn a_list_of_more_than_64_mib_is_sent_in_pieces() {
     const CHILDREN: usize = 100_000;
     const NAME: usize = 700;
-    let mut world = World::new(|_| {});
+    let mut world = Rig::new(|_| {});
     let conn = world.connect(0);
     world.create("/p", b"");
     // Without a walk over all after each, which the world's steps do.

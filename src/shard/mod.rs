@@ -41,7 +41,7 @@ use crate::tree::Tree;
 use crate::wire::Identity;
 use complaints::{Complaints, Kind};
 pub use conn::ConnBounds;
-use conn::{Conn, Phase};
+use conn::{Conn, ConnState};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use listing::Listings;
@@ -355,7 +355,7 @@ impl Shard {
         let Some(conn) = conn_in(&mut self.conns, id) else { return };
         conn.sending = None;
         self.sends.count(conn);
-        if !conn.out.is_empty() || conn.phase == Phase::Closing {
+        if !conn.out.is_empty() || conn.state == ConnState::Closing {
             self.sends.mark(conn, true);
         }
         self.resume(now, id, out);
@@ -364,7 +364,7 @@ impl Shard {
     /// Who has asked for a text may already have closed its own direction; the text still goes out. A client of the
     /// protocol that ends its stream is gone.
     fn on_ended(&mut self, id: ConnId, out: &mut Vec<ShardOutput>) {
-        let awaits_text = |conn: &Conn| conn.asked_for_text || conn.phase == Phase::Closing;
+        let awaits_text = |conn: &Conn| conn.asked_for_text || conn.state == ConnState::Closing;
         if !self.conn(id).is_some_and(awaits_text) {
             self.drop_conn(id, out);
         }
@@ -393,7 +393,7 @@ impl Shard {
     /// Who has no session yet is closed after a time of silence, not in the middle of a slow handshake.
     fn on_sessionless_due(&mut self, now: Now, id: ConnId, out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn(id) else { return };
-        if conn.session != SessionId::NONE || conn.phase == Phase::Closing {
+        if conn.session != SessionId::NONE || conn.state == ConnState::Closing {
             return;
         }
         let due = conn.heard_ms + self.settings.sessionless_timeout_ms;
@@ -444,7 +444,7 @@ impl Shard {
             conn.event_bytes = conn.event_bytes.min(conn.out.len());
             self.sends.count(conn);
             out.push(ShardOutput::Send { conn: id, buffer });
-        } else if conn.phase == Phase::Closing {
+        } else if conn.state == ConnState::Closing {
             self.drop_conn(id, out);
         }
     }
@@ -452,10 +452,10 @@ impl Shard {
     /// Closes once everything queued is sent.
     fn close_after_flush(&mut self, id: ConnId) {
         let Some(conn) = conn_in(&mut self.conns, id) else { return };
-        if conn.phase == Phase::Closing {
+        if conn.state == ConnState::Closing {
             return;
         }
-        conn.phase = Phase::Closing;
+        conn.state = ConnState::Closing;
         conn.inbox = Vec::new();
         self.listings.end(conn);
         self.closing_new.push(id);

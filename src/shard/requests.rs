@@ -1,7 +1,7 @@
 //! From bytes to requests: framing, the order of a connection, who answers what, back-pressure.
 
 use super::complaints::{Kind, protocol};
-use super::conn::{self, Conn, Phase};
+use super::conn::{self, Conn, ConnState};
 use super::handshake::First;
 use super::reads::{self, Answered, ReadContext};
 use super::{Shard, ShardOutput, conn_in};
@@ -38,19 +38,19 @@ pub(super) enum Held {
 impl Shard {
     pub(super) fn on_received(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) {
         let Some(conn) = self.conn_mut(id) else { return };
-        if conn.phase == Phase::Closing {
+        if conn.state == ConnState::Closing {
             return;
         }
         self.touch(id);
         let Some(conn) = self.conn_mut(id) else { return };
         // Bytes buy time for a slow handshake, but only as many as one has.
-        if conn.phase == Phase::Handshake && conn.inbox.len() < limits::HANDSHAKE_BYTES {
+        if conn.state == ConnState::Handshake && conn.inbox.len() < limits::HANDSHAKE_BYTES {
             conn.heard_ms = now.mono_ms;
         }
         if conn.inbox.is_empty() {
             let used = self.parse(now, id, bytes, out);
             if let Some(conn) = self.conn_mut(id)
-                && conn.phase != Phase::Closing
+                && conn.state != ConnState::Closing
             {
                 conn.inbox.extend_from_slice(&bytes[used..]);
             }
@@ -75,7 +75,7 @@ impl Shard {
         let mut inbox = std::mem::take(&mut conn.inbox);
         let used = self.parse(now, id, &inbox, out);
         if let Some(conn) = self.conn_mut(id)
-            && conn.phase != Phase::Closing
+            && conn.state != ConnState::Closing
         {
             inbox.drain(..used);
             if inbox.is_empty() && inbox.capacity() > INBOX_KEEP_BYTES {
@@ -121,16 +121,16 @@ impl Shard {
     }
 
     fn parse_one(&mut self, now: Now, id: ConnId, bytes: &[u8], out: &mut Vec<ShardOutput>) -> Parsed {
-        match self.conn(id).map(|conn| conn.phase) {
-            Some(Phase::Established) => self.parse_request(now, id, bytes, out),
-            Some(Phase::Handshake) => self.parse_handshake(now, id, bytes, out),
-            Some(Phase::TraceMask) => {
+        match self.conn(id).map(|conn| conn.state) {
+            Some(ConnState::Established) => self.parse_request(now, id, bytes, out),
+            Some(ConnState::Handshake) => self.parse_handshake(now, id, bytes, out),
+            Some(ConnState::TraceMask) => {
                 let Some(mask) = bytes.first_chunk::<8>() else { return Parsed::Wait };
                 self.on_trace_mask(id, i64::from_be_bytes(*mask));
                 Parsed::Stop
             }
-            Some(Phase::Asked) => Parsed::Wait,
-            Some(Phase::Closing) | None => Parsed::Stop,
+            Some(ConnState::Asked) => Parsed::Wait,
+            Some(ConnState::Closing) | None => Parsed::Stop,
         }
     }
 
@@ -184,7 +184,7 @@ impl Shard {
     fn refuse_frame(&mut self, now: Now, id: ConnId, word: [u8; 4], out: &mut Vec<ShardOutput>) -> Parsed {
         let Some(conn) = self.conn(id) else { return Parsed::Stop };
         let (peer, length, bytes_max) = (conn.peer, i32::from_be_bytes(word), self.settings.frame_bytes_max);
-        let protocol = (conn.phase == Phase::Handshake).then(|| protocol(word)).flatten();
+        let protocol = (conn.state == ConnState::Handshake).then(|| protocol(word)).flatten();
         self.complaints.warn(now, Kind::Frame, || match protocol {
             Some(protocol) => format!("closing {peer}: it sent {protocol}"),
             None => {
@@ -231,7 +231,7 @@ impl Shard {
         let is_starved =
             input > limits::CONN_INPUT_BYTES_SMALL && self.input_bytes > self.settings.input_bytes_max;
         let is_new = is_starved && !std::mem::replace(&mut conn.is_starved, is_starved);
-        let wanted = conn.phase != Phase::Closing
+        let wanted = conn.state != ConnState::Closing
             && !is_starved
             && !conn.is_full()
             && conn.inbox.len() <= self.settings.frame_bytes_max + 4;
@@ -274,7 +274,7 @@ impl Shard {
     /// The client of this connection is alive.
     fn touch(&mut self, id: ConnId) {
         let Some(conn) = self.conn_mut(id) else { return };
-        if conn.phase == Phase::Established && !conn.is_touched {
+        if conn.state == ConnState::Established && !conn.is_touched {
             conn.is_touched = true;
             let session = conn.session;
             self.touched.push(session);
@@ -439,7 +439,7 @@ impl Shard {
         let zxid = self.tree.applied();
         // Crash story: a client sends closeSession, a read and a write in one piece. The read is never answered, so
         // the answer to the write would meet it at the front. Nothing follows the end of a connection.
-        if self.conn(id).is_none_or(|conn| conn.phase == Phase::Closing) {
+        if self.conn(id).is_none_or(|conn| conn.state == ConnState::Closing) {
             return;
         }
         let Some(mut conn) = self.conns[id.slot as usize].take() else { return };
@@ -483,7 +483,7 @@ impl Shard {
     fn answer_reads(&mut self, id: ConnId, held: Held, out: &mut Vec<ShardOutput>) {
         while let Some(conn) = conn_in(&mut self.conns, id)
             && conn.has_waiting_read()
-            && conn.phase == Phase::Established
+            && conn.state == ConnState::Established
         {
             let is_held = conn.is_listing() || conn.out.len() >= conn.bounds.out_bytes_soft_max;
             if held == Held::ByBounds && is_held {

@@ -70,7 +70,7 @@ use start::restore_from;
 use world::{Conn, World};
 
 /// What became of a seed.
-pub struct Outcome {
+pub struct Ended {
     /// Hash of the whole trace.
     pub hash: u64,
     /// Lines of it.
@@ -82,16 +82,16 @@ pub struct Outcome {
 }
 
 /// Runs one seed. `is_loud` prints the trace.
-pub fn run(seed: u64, is_loud: bool) -> Outcome {
+pub fn run(seed: u64, is_loud: bool) -> Ended {
     run_with(seed, is_loud, |_| {})
 }
 
 /// Runs one seed in a world that `change` has changed.
-fn run_with(seed: u64, is_loud: bool, change: impl FnOnce(&mut Settings)) -> Outcome {
+fn run_with(seed: u64, is_loud: bool, change: impl FnOnce(&mut Settings)) -> Ended {
     let mut world = match World::new(seed, is_loud, change) {
         Ok(world) => world,
         Err(error) => {
-            return Outcome { hash: 0, lines: 0, counts: [0; 4], failure: Some((error, Vec::new())) };
+            return Ended { hash: 0, lines: 0, counts: [0; 4], failure: Some((error, Vec::new())) };
         }
     };
     let failure = live(&mut world).err().map(|error| (error, world.trace.end()));
@@ -102,7 +102,7 @@ fn run_with(seed: u64, is_loud: bool, change: impl FnOnce(&mut Settings)) -> Out
         sum(|client| client.replies),
         sum(|client| client.events + client.watcher.received),
     ];
-    Outcome { hash: world.trace.hash(), lines: world.trace.count(), counts, failure }
+    Ended { hash: world.trace.hash(), lines: world.trace.count(), counts, failure }
 }
 
 fn live(world: &mut World) -> Result<(), String> {

@@ -115,7 +115,7 @@ pub fn run_thread(
 }
 
 /// A request without its reply.
-struct Pending {
+struct InFlight {
     xid: i32,
     kind: Kind,
     key: u64,
@@ -124,7 +124,7 @@ struct Pending {
 
 struct Client {
     conn: Conn,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<InFlight>,
     last_zxid: i64,
 }
 
@@ -363,7 +363,7 @@ impl Worker {
 fn send(client: &mut Client, index: usize, requests: &mut Requests, due_ns: u64) {
     let xid = client.conn.take_xid();
     let (kind, key) = requests.encode_next(index, xid, &mut client.conn.output);
-    client.pending.push_back(Pending { xid, kind, key, due_ns });
+    client.pending.push_back(InFlight { xid, kind, key, due_ns });
 }
 
 /// How often a waiting thread looks at the time.

@@ -3,7 +3,7 @@
 //! order of requests. Nothing here waits with the lock held, except for a socket that takes a small write.
 
 use super::watches::{Intent, Watches};
-use super::{Answer, CONNECTION_LOSS, ClientError, Event, Outcome, SESSION_EXPIRED, Shared, State, tell};
+use super::{Answer, CONNECTION_LOSS, CallResult, ClientError, Event, SESSION_EXPIRED, Shared, State, tell};
 use crate::ids::{SessionId, Zxid};
 use crate::wire::codes::{XID_AUTH, XID_NOTIFICATION, XID_PING, XID_SET_WATCHES};
 use crate::wire::{ConnectRequest, ConnectResponse, ErrorCode, EventType, Op, Reader, ReplyHeader, Writer};
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 pub(super) struct Request {
     pub(super) xid: i32,
     pub(super) frame: Vec<u8>,
-    pub(super) sender: Option<Sender<Outcome>>,
+    pub(super) sender: Option<Sender<CallResult>>,
     pub(super) watch: Option<Intent>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Phase {
+pub(super) enum LinkState {
     #[default]
     Connecting,
     Connected,
@@ -34,24 +34,24 @@ pub(super) enum Phase {
     Closed,
 }
 
-impl Phase {
+impl LinkState {
     pub(super) fn state(self) -> State {
         match self {
-            Phase::Connecting => State::Connecting,
-            Phase::Connected => State::Connected,
-            Phase::ReadOnly => State::ConnectedReadOnly,
-            Phase::AuthFailed => State::AuthFailed,
-            Phase::Closing | Phase::Expired | Phase::Closed => State::Closed,
+            LinkState::Connecting => State::Connecting,
+            LinkState::Connected => State::Connected,
+            LinkState::ReadOnly => State::ConnectedReadOnly,
+            LinkState::AuthFailed => State::AuthFailed,
+            LinkState::Closing | LinkState::Expired | LinkState::Closed => State::Closed,
         }
     }
 }
 
 /// An identity to prove, and who waits to hear whether it was.
-pub(super) type Auth = (String, Option<Vec<u8>>, Option<Sender<Outcome>>);
+pub(super) type Auth = (String, Option<Vec<u8>>, Option<Sender<CallResult>>);
 
 #[derive(Default)]
 pub(super) struct Inner {
-    pub(super) phase: Phase,
+    pub(super) phase: LinkState,
     pub(super) next_xid: i32,
     pub(super) auths: Vec<Auth>,
     pub(super) last_failure: String,
@@ -66,7 +66,7 @@ pub(super) struct Inner {
     unsent: VecDeque<Request>,
     sent: VecDeque<Request>,
     /// One entry per auth packet in flight.
-    auth_replies: VecDeque<Option<Sender<Outcome>>>,
+    auth_replies: VecDeque<Option<Sender<CallResult>>>,
     pub(super) watches: Watches,
     session: i64,
     password: [u8; 16],
@@ -81,9 +81,11 @@ pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Inner> {
 impl Inner {
     pub(super) fn check_alive(&self) -> Result<(), ClientError> {
         match self.phase {
-            Phase::AuthFailed => Err(ClientError::code(ErrorCode::AuthFailed.code())),
-            Phase::Closing | Phase::Closed | Phase::Expired => Err(ClientError::code(SESSION_EXPIRED)),
-            Phase::Connecting | Phase::Connected | Phase::ReadOnly => Ok(()),
+            LinkState::AuthFailed => Err(ClientError::code(ErrorCode::AuthFailed.code())),
+            LinkState::Closing | LinkState::Closed | LinkState::Expired => {
+                Err(ClientError::code(SESSION_EXPIRED))
+            }
+            LinkState::Connecting | LinkState::Connected | LinkState::ReadOnly => Ok(()),
         }
     }
 
@@ -114,8 +116,8 @@ impl Inner {
     }
 
     pub(super) fn become_closed(&mut self) {
-        if !matches!(self.phase, Phase::AuthFailed | Phase::Expired) {
-            self.phase = Phase::Closed;
+        if !matches!(self.phase, LinkState::AuthFailed | LinkState::Expired) {
+            self.phase = LinkState::Closed;
         }
         for stream in self.stream.take().into_iter().chain(self.asking.take()) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
@@ -146,7 +148,8 @@ impl Inner {
         self.session = response.session.0;
         self.password = response.password;
         self.timeout_ms = response.timeout_ms;
-        self.phase = if response.read_only == Some(true) { Phase::ReadOnly } else { Phase::Connected };
+        self.phase =
+            if response.read_only == Some(true) { LinkState::ReadOnly } else { LinkState::Connected };
         self.stream = Some(stream);
         self.asking = None;
         self.last_failure.clear();
@@ -177,8 +180,8 @@ impl Inner {
         self.fail_all(&ClientError::code(CONNECTION_LOSS));
         self.sent.clear();
         self.auth_replies.clear();
-        if matches!(self.phase, Phase::Connected | Phase::ReadOnly) {
-            self.phase = Phase::Connecting;
+        if matches!(self.phase, LinkState::Connected | LinkState::ReadOnly) {
+            self.phase = LinkState::Connecting;
         }
     }
 }
@@ -198,7 +201,7 @@ pub(super) fn run(shared: &Shared) {
             }
             Err(Refusal::Expired) => {
                 let mut inner = lock(shared);
-                inner.phase = Phase::Expired;
+                inner.phase = LinkState::Expired;
                 inner.fail_all(&ClientError::code(SESSION_EXPIRED));
                 "the session has expired".into()
             }
@@ -209,14 +212,14 @@ pub(super) fn run(shared: &Shared) {
         let phase = inner.phase;
         drop(inner);
         shared.changed.notify_all();
-        if phase == Phase::Connecting && was_connected {
+        if phase == LinkState::Connecting && was_connected {
             announce(shared, "Disconnected");
         }
         was_connected = false;
         match phase {
-            Phase::Connecting => {}
-            Phase::Expired => return announce(shared, "Expired"),
-            Phase::AuthFailed => return,
+            LinkState::Connecting => {}
+            LinkState::Expired => return announce(shared, "Expired"),
+            LinkState::AuthFailed => return,
             _ => return announce(shared, "Closed"),
         }
         if !pause(shared) {
@@ -228,9 +231,9 @@ pub(super) fn run(shared: &Shared) {
 /// Between two rounds over the servers; false if the client was closed meanwhile.
 fn pause(shared: &Shared) -> bool {
     let inner = lock(shared);
-    let is_open = |inner: &mut Inner| inner.phase == Phase::Connecting;
+    let is_open = |inner: &mut Inner| inner.phase == LinkState::Connecting;
     let waited = shared.changed.wait_timeout_while(inner, BETWEEN_ROUNDS, is_open);
-    waited.expect("no thread panics with this lock").0.phase == Phase::Connecting
+    waited.expect("no thread panics with this lock").0.phase == LinkState::Connecting
 }
 
 enum Refusal {
@@ -418,7 +421,7 @@ fn on_auth(shared: &Shared, err: i32) -> io::Result<()> {
         tell(&mut sender, Ok(Answer { body: Vec::new() }));
         return Ok(());
     }
-    inner.phase = Phase::AuthFailed;
+    inner.phase = LinkState::AuthFailed;
     let error = ClientError::code(ErrorCode::AuthFailed.code());
     inner.fail_all(&error);
     drop(inner);

@@ -21,7 +21,7 @@ pub use link::NO_SESSION;
 pub use watches::WatchKind;
 
 use crate::wire::{Op, RequestHeader};
-use link::{Inner, Phase, Request, lock};
+use link::{Inner, LinkState, Request, lock};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -102,7 +102,7 @@ pub struct Answer {
     body: Vec<u8>,
 }
 
-type Outcome = Result<Answer, ClientError>;
+type CallResult = Result<Answer, ClientError>;
 
 struct Shared {
     settings: Settings,
@@ -220,7 +220,7 @@ impl Client {
     }
 
     /// One request; the error has no path yet.
-    fn call(&self, op: Op, body: &[u8], watch: Option<Intent>, limit: Option<Duration>) -> Outcome {
+    fn call(&self, op: Op, body: &[u8], watch: Option<Intent>, limit: Option<Duration>) -> CallResult {
         let (sender, receiver) = channel();
         {
             let mut inner = lock(&self.shared);
@@ -234,7 +234,7 @@ impl Client {
             let is_close = op == Op::CloseSession;
             inner.ask(Request { xid, frame, sender: Some(sender), watch });
             if is_close {
-                inner.phase = Phase::Closing;
+                inner.phase = LinkState::Closing;
             }
         }
         wait_for(&receiver, limit)
@@ -280,7 +280,7 @@ fn frame(xid: i32, op: Op, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn wait_for(receiver: &Receiver<Outcome>, limit: Option<Duration>) -> Outcome {
+fn wait_for(receiver: &Receiver<CallResult>, limit: Option<Duration>) -> CallResult {
     const OPERATION_TIMEOUT: i32 = -7;
     let lost = ClientError::code(CONNECTION_LOSS);
     match limit {
@@ -294,7 +294,7 @@ fn wait_for(receiver: &Receiver<Outcome>, limit: Option<Duration>) -> Outcome {
 }
 
 /// Tells a waiting call; one that gave up does not listen any more.
-fn tell(sender: &mut Option<Sender<Outcome>>, outcome: Outcome) {
+fn tell(sender: &mut Option<Sender<CallResult>>, outcome: CallResult) {
     if let Some(sender) = sender.take() {
         let _ = sender.send(outcome);
     }

@@ -5,7 +5,7 @@ use crate::mesh::{Question, ShardPart};
 
 #[test]
 fn a_question_is_answered_when_every_shard_has_said_its_part() {
-    let mut world = World::new(MemberSettings { shards: 2, ..MemberSettings::default() });
+    let mut world = Rig::new(MemberSettings { shards: 2, ..MemberSettings::default() });
     world.step(MemberInput::FromShard(ToMember::Ask { origin: origin(3), question: Question::Wchs }));
     let Some(ToShard::Ask { ask, .. }) = world.messages.last().cloned() else {
         panic!("all shards are asked")
@@ -32,7 +32,7 @@ fn a_question_is_answered_when_every_shard_has_said_its_part() {
 /// Work that goes on in the next turn is not a timer that is late.
 #[test]
 fn a_long_text_and_a_long_round_of_the_collector_keep_no_session_from_expiring() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     world.connect(1);
     world.now.mono_ms += 100_000;
     world.flush();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// A member and the world around it: a disk and one shard.
-struct World {
+struct Rig {
     member: Member,
     now: Now,
     out: Vec<MemberOutput>,
@@ -55,10 +55,10 @@ fn store(settings: &MemberSettings) -> Store {
     })
 }
 
-impl World {
-    fn new(settings: MemberSettings) -> World {
+impl Rig {
+    fn new(settings: MemberSettings) -> Rig {
         let store = store(&settings);
-        World::recovered(settings, store, Vec::new(), Zxid::ZERO)
+        Rig::recovered(settings, store, Vec::new(), Zxid::ZERO)
     }
 
     fn recovered(
@@ -66,7 +66,7 @@ impl World {
         store: Store,
         sessions: Vec<(SessionId, i32)>,
         last_zxid: Zxid,
-    ) -> World {
+    ) -> Rig {
         let log = LogStart {
             log_id: 1,
             incarnation: 1 << 32,
@@ -85,7 +85,7 @@ impl World {
             snapshots: Vec::new(),
             txns_since_snapshot: 0,
         };
-        let mut world = World {
+        let mut world = Rig {
             member: Member::new(settings, recovered),
             now: Now { mono_ms: 10_000, wall_ms: 1_700_000_000_000 },
             out: Vec::new(),
@@ -303,7 +303,7 @@ fn multi(ops: &[(Op, Vec<u8>)]) -> Vec<u8> {
 
 #[test]
 fn a_write_is_answered_only_when_the_log_has_it() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.send(1, session, Op::Create, create("/a", 0));
     world.send(1, session, Op::Sync, sync("whatever"));
@@ -320,7 +320,7 @@ fn a_write_is_answered_only_when_the_log_has_it() {
 
 #[test]
 fn a_failed_log_write_ends_everything() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.send(1, session, Op::Create, create("/a", 0));
     world.flush();
@@ -332,7 +332,7 @@ fn a_failed_log_write_ends_everything() {
 
 #[test]
 fn a_stop_finishes_what_is_proposed() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.send(1, session, Op::Create, create("/a", 0));
     world.step(MemberInput::Stop);
@@ -346,7 +346,7 @@ fn a_stop_finishes_what_is_proposed() {
 
 #[test]
 fn failed_writes_take_a_zxid_and_are_logged_without_a_digest() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     assert_eq!(world.call(session, Op::Create, create("/none/a", 0)).0, ErrorCode::NoNode.code());
     let (header, txn, has_digest) = world.last_entry();
@@ -364,7 +364,7 @@ fn answers_are_those_zookeeper_gave() {
     let extended = include_str!("../../../tests/vectors/behaviour-extended-types.json");
     for (text, extended_types) in [(default, false), (extended, true)] {
         let owner_rules = OwnerRules { extended_types, emulate_353: false };
-        let mut world = World::new(MemberSettings { owner_rules, ..MemberSettings::default() });
+        let mut world = Rig::new(MemberSettings { owner_rules, ..MemberSettings::default() });
         let session = world.connect(1);
         let vectors: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
         let mut compared = 0;
@@ -424,7 +424,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 #[test]
 fn permissions_come_before_versions_and_children() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let mut body = Vec::new();
     let read_only = [Acl { perms: 1, scheme: "world".into(), id: "anyone".into() }];
@@ -441,7 +441,7 @@ fn permissions_come_before_versions_and_children() {
 
 #[test]
 fn only_containers_and_ttl_nodes_can_be_collected_by_clients() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.call(session, Op::Create, create("/plain", 0));
     world.call(session, Op::CreateContainer, create("/container", 4));
@@ -451,7 +451,7 @@ fn only_containers_and_ttl_nodes_can_be_collected_by_clients() {
 
 #[test]
 fn a_failed_multi_changes_nothing_and_is_logged_as_prepared() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let digest = world.member.store().digest();
     let body = multi(&[
@@ -490,7 +490,7 @@ fn a_failed_multi_changes_nothing_and_is_logged_as_prepared() {
 
 #[test]
 fn operations_of_a_multi_see_each_other() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let body = multi(&[
         (Op::Create, create("/a", 0)),
@@ -515,7 +515,7 @@ fn operations_of_a_multi_see_each_other() {
 
 #[test]
 fn malformed_creates_spoil_a_multi() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let mut null_acl = Vec::new();
     let mut writer = Writer::new(&mut null_acl);
@@ -532,7 +532,7 @@ fn malformed_creates_spoil_a_multi() {
 
 #[test]
 fn an_expired_session_goes_with_its_ephemerals() {
-    let mut world = World::new(MemberSettings {
+    let mut world = Rig::new(MemberSettings {
         common: Common { tick_ms: 1000, ..Common::default() },
         ..MemberSettings::default()
     });
@@ -560,7 +560,7 @@ fn an_expired_session_goes_with_its_ephemerals() {
 
 #[test]
 fn a_session_with_more_ephemerals_than_a_segment_takes_ends_without_the_list() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let long = "x".repeat(40_000);
     for number in 0..30 {
@@ -573,7 +573,7 @@ fn a_session_with_more_ephemerals_than_a_segment_takes_ends_without_the_list() {
 
 #[test]
 fn a_closing_session_includes_creates_that_are_not_durable_yet() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.send(1, session, Op::Create, create("/e", 1));
     world.send(1, session, Op::CloseSession, Vec::new());
@@ -587,7 +587,7 @@ fn a_closing_session_includes_creates_that_are_not_durable_yet() {
 
 #[test]
 fn a_session_moves_with_its_client() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.connect_as(2, session, true);
     assert!(matches!(&world.messages[..], [
@@ -616,7 +616,7 @@ fn a_session_moves_with_its_client() {
 
 #[test]
 fn a_client_from_the_future_is_sent_away() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let connect =
         Connect { origin: origin(2), session, password_ok: true, timeout_ms: 6000, last_zxid_seen: Zxid(2) };
@@ -648,7 +648,7 @@ fn known_sessions_live_on_after_a_restart_and_unknown_owners_are_removed() {
         };
         store.replay(&header, &txn);
     }
-    let mut world = World::recovered(settings, store, vec![(SessionId(5), 5000)], Zxid(6));
+    let mut world = Rig::recovered(settings, store, vec![(SessionId(5), 5000)], Zxid(6));
     assert_eq!(world.committed, Zxid(7), "the end of session 6");
     assert!(world.member.store().tree().node("/six").is_none());
     world.pass(5000);
@@ -662,7 +662,7 @@ fn known_sessions_live_on_after_a_restart_and_unknown_owners_are_removed() {
 #[test]
 fn containers_and_ttl_nodes_are_collected() {
     let owner_rules = OwnerRules { extended_types: true, emulate_353: false };
-    let mut world = World::new(MemberSettings { owner_rules, ..MemberSettings::default() });
+    let mut world = Rig::new(MemberSettings { owner_rules, ..MemberSettings::default() });
     let session = world.connect(1);
     world.call(session, Op::CreateContainer, create("/used", 4));
     world.call(session, Op::CreateContainer, create("/unused", 4));
@@ -670,12 +670,12 @@ fn containers_and_ttl_nodes_are_collected() {
     let mut ttl = Vec::new();
     encode_create(&mut ttl, "/ttl", None, &Acl::open(), 5, Some(10));
     assert_eq!(world.call(session, Op::CreateTtl, ttl).0, 0);
-    let touch = |world: &mut World| world.step(MemberInput::FromShard(ToMember::Touch(vec![session])));
+    let touch = |world: &mut Rig| world.step(MemberInput::FromShard(ToMember::Touch(vec![session])));
     for _ in 0..15 {
         world.pass(4000);
         touch(&mut world);
     }
-    let there = |world: &World, path: &str| world.member.store().tree().node(path).is_some();
+    let there = |world: &Rig, path: &str| world.member.store().tree().node(path).is_some();
     assert!(there(&world, "/used") && there(&world, "/unused") && !there(&world, "/ttl"));
     world.call(session, Op::Delete, path_version("/used/child", -1));
     for _ in 0..15 {
@@ -691,7 +691,7 @@ fn containers_and_ttl_nodes_are_collected() {
 #[test]
 fn createttl_without_a_ttl_is_refused() {
     let owner_rules = OwnerRules { extended_types: true, emulate_353: false };
-    let mut world = World::new(MemberSettings { owner_rules, ..MemberSettings::default() });
+    let mut world = Rig::new(MemberSettings { owner_rules, ..MemberSettings::default() });
     let session = world.connect(1);
     for (flags, ttl_ms) in [(0, -1), (0, 5), (1, -1), (5, 0), (5, 1 << 40)] {
         let mut body = Vec::new();
@@ -707,17 +707,17 @@ fn reconfig_needs_an_ensemble() {
         body.extend_from_slice(&[0xff; 8]);
         body
     };
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     assert_eq!(world.call(session, Op::Reconfig, body()).0, ErrorCode::ReconfigDisabled.code());
-    let mut world = World::new(MemberSettings { reconfig_enabled: true, ..MemberSettings::default() });
+    let mut world = Rig::new(MemberSettings { reconfig_enabled: true, ..MemberSettings::default() });
     let session = world.connect(1);
     assert_eq!(world.call(session, Op::Reconfig, body()).0, ErrorCode::Unimplemented.code());
 }
 
 #[test]
 fn too_much_in_flight_stops_the_intake() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     for _ in 0..crate::limits::OUTSTANDING_TXNS_MAX {
         assert!(world.member.is_accepting());
@@ -733,7 +733,7 @@ fn too_much_in_flight_stops_the_intake() {
 fn a_used_up_zxid_counter_moves_on_to_the_next_epoch() {
     let settings = MemberSettings::default();
     let store = store(&settings);
-    let mut world = World::recovered(settings, store, Vec::new(), Zxid(0xffff_fffe));
+    let mut world = Rig::recovered(settings, store, Vec::new(), Zxid(0xffff_fffe));
     let session = world.connect(1);
     assert_eq!(world.committed, Zxid(0xffff_ffff));
     assert_eq!(world.call(session, Op::Create, create("/a", 0)).1, Zxid(0x1_0000_0000));
@@ -741,7 +741,7 @@ fn a_used_up_zxid_counter_moves_on_to_the_next_epoch() {
 
 #[test]
 fn nothing_is_told_or_taken_while_a_shard_is_a_ring_behind() {
-    let mut world = World::new(MemberSettings { words_max: 4, ..MemberSettings::default() });
+    let mut world = Rig::new(MemberSettings { words_max: 4, ..MemberSettings::default() });
     let session = world.connect(1);
     let answers = world.answers.len();
     world.member.set_lag(crate::mesh::Lag { words: 2, bytes: 0 });

@@ -3,8 +3,8 @@
 use super::*;
 
 /// A member that enforces quotas, with /q and a quota of such limits on it.
-fn limited(limits: &[u8]) -> (World, SessionId) {
-    let mut world = World::new(MemberSettings { enforce_quota: true, ..MemberSettings::default() });
+fn limited(limits: &[u8]) -> (Rig, SessionId) {
+    let mut world = Rig::new(MemberSettings { enforce_quota: true, ..MemberSettings::default() });
     let session = world.connect(1);
     for path in ["/q", "/q/a", QUOTA] {
         assert_eq!(world.call(session, Op::Create, create(path, 0)).0, 0);
@@ -26,7 +26,7 @@ fn create_with(path: &str, data: &[u8]) -> Vec<u8> {
     body
 }
 
-fn usage(world: &World) -> &str {
+fn usage(world: &Rig) -> &str {
     let stats = world.member.store().tree().node(STATS).expect("it is there");
     std::str::from_utf8(stats.data().expect("it is counted")).expect("it is text")
 }
@@ -96,11 +96,11 @@ fn what_clients_write_as_usage_is_what_is_added_to() {
 
 #[test]
 fn a_quota_on_its_own_nodes_counts_them_while_it_is_there() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let quota = "/zookeeper/quota/zookeeper";
     let (limits, stats) = (format!("{quota}/zookeeper_limits"), format!("{quota}/zookeeper_stats"));
-    let text = |world: &World| {
+    let text = |world: &Rig| {
         let node = world.member.store().tree().node(&stats).expect("it is there").data();
         String::from_utf8_lossy(node.unwrap_or_default()).into_owned()
     };

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn requests_wait_for_a_late_segment_in_order() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.late = true;
     let data = vec![7; 100_000];
@@ -33,7 +33,7 @@ fn requests_wait_for_a_late_segment_in_order() {
 
 #[test]
 fn writes_are_refused_on_a_full_disk_until_there_is_space() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.disk_full = true;
     let data = vec![7; 100_000];
@@ -64,7 +64,7 @@ fn writes_are_refused_on_a_full_disk_until_there_is_space() {
 
 #[test]
 fn a_full_disk_closes_who_wants_a_session() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     world.disk_full = true;
     let session = world.connect(1);
     let data = vec![1; 200_000];
@@ -94,7 +94,7 @@ fn a_full_disk_closes_who_wants_a_session() {
 /// Text that is not UTF-8 grows when it is decoded; the bound on the entry's length must know.
 #[test]
 fn the_largest_entries_find_room() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     let id: Vec<u8> = [b"a:", &[0xff; 150_000][..]].concat();
     for _ in 0..6 {
@@ -120,7 +120,7 @@ fn the_largest_entries_find_room() {
 #[test]
 fn snapshots_hold_what_was_proposed_and_let_segments_go() {
     let settings = MemberSettings { snapshot_txns: Some(20), snapshots_kept: 2, ..MemberSettings::default() };
-    let mut world = World::new(settings);
+    let mut world = Rig::new(settings);
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
     let mut seen = 0;
@@ -138,7 +138,7 @@ fn snapshots_hold_what_was_proposed_and_let_segments_go() {
 }
 
 /// Writes until a write is refused.
-fn fill(world: &mut World, session: SessionId) {
+fn fill(world: &mut Rig, session: SessionId) {
     let data = vec![7; 100_000];
     for _ in 0..60 {
         if world.call(session, Op::SetData, set_data("/a", &data, -1)).0 != 0 {
@@ -150,7 +150,7 @@ fn fill(world: &mut World, session: SessionId) {
 
 #[test]
 fn a_full_disk_is_relieved_by_a_snapshot() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
     let data = vec![7; 100_000];
@@ -174,7 +174,7 @@ fn a_full_disk_is_relieved_by_a_snapshot() {
 
 #[test]
 fn a_snapshot_that_finds_no_space_either_is_not_tried_without_end() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
     let data = vec![7; 100_000];
@@ -198,7 +198,7 @@ fn a_snapshot_that_finds_no_space_either_is_not_tried_without_end() {
 fn a_full_disk_takes_older_snapshots_and_the_log_before_the_newest() {
     let settings =
         MemberSettings { snapshot_txns: Some(20), purge_interval_hours: 0, ..MemberSettings::default() };
-    let mut world = World::new(settings);
+    let mut world = Rig::new(settings);
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
     let data = vec![7; 50_000];
@@ -222,7 +222,7 @@ fn a_full_disk_takes_older_snapshots_and_the_log_before_the_newest() {
 /// An answer without a transaction may wait while nothing else does; no transaction is there to ask for the snapshot.
 #[test]
 fn a_snapshot_for_space_is_asked_for_also_where_an_answer_waits() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.call(session, Op::Create, create("/a", 0));
     let data = vec![7; 100_000];
@@ -249,7 +249,7 @@ fn a_snapshot_for_space_is_asked_for_also_where_an_answer_waits() {
 
 #[test]
 fn a_member_that_takes_no_requests_says_so_and_when_it_goes_on() {
-    let mut world = World::new(MemberSettings::default());
+    let mut world = Rig::new(MemberSettings::default());
     let session = world.connect(1);
     world.late = true;
     let data = vec![7; 100_000];
