@@ -84,7 +84,8 @@ pub enum Request<'a> {
         scheme: Option<Cow<'a, str>>,
         auth: Option<&'a [u8]>,
     },
-    SetWatches(SetWatches<'a>),
+    /// Apart, because a request is moved about and this one is large.
+    SetWatches(Box<SetWatches<'a>>),
     Sasl {
         token: Option<&'a [u8]>,
     },
@@ -103,6 +104,9 @@ pub enum Request<'a> {
     WhoAmI,
     CloseSession,
 }
+
+// It is moved from the decoder to who carries it out.
+const _: () = assert!(size_of::<Request<'_>>() <= 112);
 
 /// The four kinds of create.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -304,7 +308,8 @@ fn decode_set_watches<'a>(op: Op, reader: &mut Reader<'a>) -> Result<Request<'a>
     let mut only_watched = || watched_paths(reader, false);
     let (persistent, recursive) =
         if op == Op::SetWatches2 { (only_watched()?, only_watched()?) } else { Default::default() };
-    Ok(Request::SetWatches(SetWatches { relative_zxid, data, exist, child, persistent, recursive }))
+    let lists = SetWatches { relative_zxid, data, exist, child, persistent, recursive };
+    Ok(Request::SetWatches(Box::new(lists)))
 }
 
 /// A list of paths. Where the nodes are looked at a null path is the end; where they are only watched it is nothing.
