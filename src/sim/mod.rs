@@ -351,6 +351,10 @@ fn check_end(world: &mut World) -> Result<(), String> {
             world.hear(shard, u64::MAX);
         }
         world.member_turn(0)?;
+        // A timer may have made a transaction just before.
+        while world.process.as_ref().is_some_and(|process| !process.writes.is_empty()) {
+            world.finish_write()?;
+        }
         if world.process.as_ref().is_some_and(|process| process.is_stopped) {
             break;
         }
