@@ -124,8 +124,9 @@ def stat(reader, sessions):
     """Times become their relation, session ids their number."""
     czxid, mzxid, ctime, mtime, version, cversion, aversion, owner, length, children, pzxid = STAT.unpack(reader.take(STAT.size))
     owner = ("session", sessions[owner]) if owner in sessions else owner
-    return (czxid, mzxid, (ctime > mtime) - (ctime < mtime) if ctime >= mtime else "earlier", version, cversion, aversion, owner,
-            length, children, pzxid)
+    # A create and a setData of one burst may fall into one millisecond or not.
+    times = "no later" if mzxid != czxid and ctime <= mtime else (ctime > mtime) - (ctime < mtime)
+    return (czxid, mzxid, times, version, cversion, aversion, owner, length, children, pzxid)
 
 
 def multi(reader, sessions):
