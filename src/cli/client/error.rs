@@ -99,30 +99,13 @@ pub fn code_name(code: i32) -> &'static str {
     }
 }
 
-/// How `KeeperException` calls a code.
+/// How `KeeperException` calls a code: mostly by the name of its class.
 pub fn words(code: i32) -> String {
     let known = match code {
-        -1 => "SystemError",
-        -2 => "RuntimeInconsistency",
-        -3 => "DataInconsistency",
-        -4 => "ConnectionLoss",
-        -5 => "MarshallingError",
-        -6 => "Unimplemented",
-        -7 => "OperationTimeout",
-        -8 => "BadArguments",
-        -13 => "NewConfigNoQuorum",
-        -14 => "ReconfigInProgress",
         -100 => "APIError",
-        -101 => "NoNode",
-        -102 => "NoAuth",
-        -103 => "BadVersion",
-        -108 => "NoChildrenForEphemerals",
-        -110 => "NodeExists",
         -111 => "Directory not empty",
         -112 => "Session expired",
         -113 => "Invalid callback",
-        -114 => "InvalidACL",
-        -115 => "AuthFailed",
         -118 => "Session moved",
         -119 => "Not a read-only call",
         -120 => "Ephemeral node on local session",
@@ -131,9 +114,11 @@ pub fn words(code: i32) -> String {
         -124 => "Session closed because client failed to authenticate",
         -125 => "Quota has exceeded",
         -127 => "Op throttled due to high load",
-        _ => return format!("Unknown error {code}"),
+        // It has no words for these.
+        -12 | -122 => "UnknownError",
+        _ => code_name(code),
     };
-    known.into()
+    if known == "UnknownError" { format!("Unknown error {code}") } else { known.into() }
 }
 
 #[cfg(test)]

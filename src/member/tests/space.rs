@@ -137,6 +137,18 @@ fn snapshots_hold_what_was_proposed_and_let_segments_go() {
     assert!(world.released > 0, "segments below the oldest of two kept snapshots");
 }
 
+/// A session has written some segments full; with what.
+fn with_several_segments() -> (Rig, SessionId, Vec<u8>) {
+    let mut world = Rig::new(MemberSettings::default());
+    let session = world.connect(1);
+    world.call(session, Op::Create, create("/a", 0));
+    let data = vec![7; 100_000];
+    for _ in 0..30 {
+        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
+    }
+    (world, session, data)
+}
+
 /// Writes until a write is refused.
 fn fill(world: &mut Rig, session: SessionId) {
     let data = vec![7; 100_000];
@@ -150,13 +162,7 @@ fn fill(world: &mut Rig, session: SessionId) {
 
 #[test]
 fn a_full_disk_is_relieved_by_a_snapshot() {
-    let mut world = Rig::new(MemberSettings::default());
-    let session = world.connect(1);
-    world.call(session, Op::Create, create("/a", 0));
-    let data = vec![7; 100_000];
-    for _ in 0..30 {
-        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
-    }
+    let (mut world, session, data) = with_several_segments();
     assert!(world.snapshots.is_empty() && world.released == 0);
     world.disk_full = true;
     fill(&mut world, session);
@@ -174,13 +180,7 @@ fn a_full_disk_is_relieved_by_a_snapshot() {
 
 #[test]
 fn a_snapshot_that_finds_no_space_either_is_not_tried_without_end() {
-    let mut world = Rig::new(MemberSettings::default());
-    let session = world.connect(1);
-    world.call(session, Op::Create, create("/a", 0));
-    let data = vec![7; 100_000];
-    for _ in 0..30 {
-        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
-    }
+    let (mut world, session, _) = with_several_segments();
     world.disk_full = true;
     fill(&mut world, session);
     let mut failed = 0;
@@ -222,13 +222,7 @@ fn a_full_disk_takes_older_snapshots_and_the_log_before_the_newest() {
 /// An answer without a transaction may wait while nothing else does; no transaction is there to ask for the snapshot.
 #[test]
 fn a_snapshot_for_space_is_asked_for_also_where_an_answer_waits() {
-    let mut world = Rig::new(MemberSettings::default());
-    let session = world.connect(1);
-    world.call(session, Op::Create, create("/a", 0));
-    let data = vec![7; 100_000];
-    for _ in 0..30 {
-        assert_eq!(world.call(session, Op::SetData, set_data("/a", &data, -1)).0, 0);
-    }
+    let (mut world, session, data) = with_several_segments();
     world.disk_full = true;
     fill(&mut world, session);
     assert_eq!(world.snapshots.len(), 1);
